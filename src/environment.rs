@@ -1,0 +1,116 @@
+//! What the library takes from its surroundings: the time, random bytes and the process.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::error::{E2eeError, Result};
+
+/// A source of the current time.
+///
+/// Implement it to give a store another clock than the system's, for example in
+/// tests. It is called on the thread of the call that needs the time, and must
+/// not call back into the library (`BUSY`).
+#[cfg_attr(feature = "uniffi", uniffi::export(rust, foreign))]
+pub trait Clock: Send + Sync {
+    /// The current time as Unix time in milliseconds. A negative number or an
+    /// error means failure: the call that asked fails with `CLOCK_FAILED`.
+    fn now_ms(&self) -> Result<i64>;
+}
+
+/// The system's clock.
+#[derive(Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ms(&self) -> Result<i64> {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_err(|_| E2eeError::clock_failed("the system's clock stands before 1970"))?;
+        i64::try_from(since_epoch.as_millis())
+            .map_err(|_| E2eeError::clock_failed("the system's clock is out of range"))
+    }
+}
+
+/// A source of the library's own random bytes (nonces and store keys).
+///
+/// Only Rust tests replace it. Ratchet and account keys are drawn inside
+/// vodozemac and are not affected.
+pub trait RandomBytes: Send + Sync {
+    /// Fills the whole buffer or fails.
+    fn fill(&self, buffer: &mut [u8]) -> Result<()>;
+}
+
+/// The operating system's random generator.
+#[derive(Debug, Default)]
+pub struct SystemRandom;
+
+impl RandomBytes for SystemRandom {
+    fn fill(&self, buffer: &mut [u8]) -> Result<()> {
+        getrandom::fill(buffer)
+            .map_err(|_| E2eeError::store_io("the system gave no random bytes"))
+    }
+}
+
+/// The process that something was made in, to notice a `fork()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Process(u32);
+
+thread_local! {
+    static LAST_PROCESS: Cell<u32> = const { Cell::new(0) };
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Process {
+    /// The current process; a thread that finds itself in a new one reseeds its
+    /// random generator first, because a fork copies the generator's state (SEC-110).
+    pub(crate) fn current() -> Result<Self> {
+        let id = std::process::id();
+        let last = LAST_PROCESS.replace(id);
+        if last != id && last != 0 {
+            rand::rng()
+                .reseed()
+                .map_err(|_| E2eeError::store_io("the system gave no random bytes"))?;
+        }
+        Ok(Self(id))
+    }
+
+    /// Fails with `FORKED` unless this is still the current process.
+    pub(crate) fn check(self) -> Result<()> {
+        if Self::current()? == self {
+            Ok(())
+        } else {
+            Err(E2eeError::forked("this handle was made before fork(); open a store of your own"))
+        }
+    }
+}
+
+/// Runs a host's callback; while it runs, calls from the same thread answer `BUSY`.
+pub(crate) fn in_callback<T>(callback: impl FnOnce() -> T) -> T {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            IN_CALLBACK.set(self.0);
+        }
+    }
+    let _reset = Reset(IN_CALLBACK.replace(true));
+    callback()
+}
+
+/// Fails with `BUSY` if the current thread is inside a callback.
+pub(crate) fn check_not_in_callback() -> Result<()> {
+    if IN_CALLBACK.get() {
+        Err(E2eeError::busy("a callback may not call back into the library"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Reads a clock, turning every failure into `CLOCK_FAILED`.
+pub(crate) fn read_clock(clock: &Arc<dyn Clock>) -> Result<i64> {
+    match in_callback(|| clock.now_ms()) {
+        Ok(now) if now >= 0 => Ok(now),
+        Ok(_) => Err(E2eeError::clock_failed("the clock gave a negative time")),
+        Err(_) => Err(E2eeError::clock_failed("the clock failed")),
+    }
+}

@@ -1,0 +1,12 @@
+//! Matrix end-to-end encryption as one library.
+
+#![deny(missing_docs, unsafe_code)]
+
+mod environment;
+mod error;
+
+pub use environment::{Clock, RandomBytes, SystemClock, SystemRandom};
+pub use error::{E2eeError, Result};
+
+#[cfg(feature = "uniffi")]
+uniffi::setup_scaffolding!("matrixe2ee");
