@@ -2,6 +2,10 @@
 
 #![deny(missing_docs, unsafe_code)]
 
+// The only unsafe code of the crate.
+#[cfg(feature = "capi")]
+#[allow(unsafe_code)]
+mod capi;
 mod environment;
 mod error;
 

@@ -1,0 +1,317 @@
+//! The account in C.
+
+use std::ffi::c_char;
+
+use super::boundary::{answer, optional_text, perform, release, secret, text};
+use super::error_object::{matrixe2ee_error, matrixe2ee_status};
+use super::store::matrixe2ee_store;
+use super::tickets::{borrow, free};
+use crate::Account;
+
+/// One device of one user: its long-term keys and its one-time keys.
+pub struct matrixe2ee_account {
+    _private: [u8; 0],
+}
+
+/// Opens the account of a device, or creates it with new keys the first time.
+///
+/// On return a new account is on disk. Opening twice gives two handles to the same
+/// account; release each with matrixe2ee_account_free().
+///
+/// \param user_id for example "@alice:example.org".
+/// \param device_id the device ID that the server gave at login.
+///
+/// Errors: INVALID_FIELD (a malformed ID).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_open(
+    store: *const matrixe2ee_store,
+    user_id: *const c_char,
+    device_id: *const c_char,
+    out: *mut *mut matrixe2ee_account,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            Account::open(
+                &*borrow(store)?,
+                text("user_id", user_id)?,
+                text("device_id", device_id)?,
+            )
+        })
+    }
+}
+
+/// Takes over an account that libolm (olm_pickle_account) has pickled: same keys, same device.
+///
+/// On return it is on disk; from then on the old copy must not be used.
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that the pickle was written with; wipe your copy after
+/// the call.
+/// \param out the account, to be released with matrixe2ee_account_free().
+///
+/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_from_libolm_pickle(
+    store: *const matrixe2ee_store,
+    user_id: *const c_char,
+    device_id: *const c_char,
+    pickle: *const c_char,
+    pickle_key: *const u8,
+    pickle_key_len: usize,
+    out: *mut *mut matrixe2ee_account,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            Account::from_libolm_pickle(
+                &*borrow(store)?,
+                text("user_id", user_id)?,
+                text("device_id", device_id)?,
+                text("pickle", pickle)?,
+                secret("pickle_key", pickle_key, pickle_key_len)?,
+            )
+        })
+    }
+}
+
+/// Takes over an account that vodozemac has pickled: same keys, same device.
+///
+/// On return it is on disk; from then on the old copy must not be used.
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that the pickle was written with; wipe your copy after
+/// the call.
+/// \param out the account, to be released with matrixe2ee_account_free().
+///
+/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_from_vodozemac_pickle(
+    store: *const matrixe2ee_store,
+    user_id: *const c_char,
+    device_id: *const c_char,
+    pickle: *const c_char,
+    pickle_key: *const u8,
+    pickle_key_len: usize,
+    out: *mut *mut matrixe2ee_account,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            Account::from_vodozemac_pickle(
+                &*borrow(store)?,
+                text("user_id", user_id)?,
+                text("device_id", device_id)?,
+                text("pickle", pickle)?,
+                secret("pickle_key", pickle_key, pickle_key_len)?,
+            )
+        })
+    }
+}
+
+/// The user ID that the account was opened with.
+///
+/// \param out the text, to be released with matrixe2ee_string_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_user_id(
+    account: *const matrixe2ee_account,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.user_id()) }
+}
+
+/// The device ID that the account was opened with.
+///
+/// \param out the text, to be released with matrixe2ee_string_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_device_id(
+    account: *const matrixe2ee_account,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.device_id()) }
+}
+
+/// The Curve25519 identity key in unpadded base64: other devices know this device
+/// by it in Olm messages ("sender_key").
+///
+/// \param out the text, to be released with matrixe2ee_string_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_identity_key(
+    account: *const matrixe2ee_account,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.identity_key()) }
+}
+
+/// The Ed25519 fingerprint key in unpadded base64: it signs for this device and is
+/// what users compare.
+///
+/// \param out the text, to be released with matrixe2ee_string_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_fingerprint_key(
+    account: *const matrixe2ee_account,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.fingerprint_key()) }
+}
+
+/// The signed device keys, as /keys/upload takes them in "device_keys".
+///
+/// \param out {"user_id": "...", "device_id": "...", "algorithms": [...], "keys":
+/// {"curve25519:DEVICE": "...", "ed25519:DEVICE": "..."}, "signatures": {...}}, to
+/// be released with matrixe2ee_string_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_device_keys(
+    account: *const matrixe2ee_account,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.device_keys()) }
+}
+
+/// The body of the next request to /keys/upload, or NULL if there is nothing to
+/// upload.
+///
+/// It holds what the server lacks as far as is known from
+/// matrixe2ee_account_receive_key_counts(): device keys, one-time keys, a fallback
+/// key. The keys in it are on disk on return. Until the answer has come in, the
+/// same request is given again.
+///
+/// \param out {"device_keys": {...}, "one_time_keys": {"signed_curve25519:AAAAAQ":
+/// {...}}, "fallback_keys": {...}}, to be released with matrixe2ee_string_free();
+/// NULL, with MATRIXE2EE_STATUS_OK, if there is nothing to upload.
+///
+/// Errors: only the common ones.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_keys_upload_request(
+    account: *const matrixe2ee_account,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.keys_upload_request()) }
+}
+
+/// Tells the account what the server answered to the body of
+/// matrixe2ee_account_keys_upload_request(). On return it is on disk.
+///
+/// With status 200 the keys count as published. With 400 and a body that says that
+/// a key exists already, the keys of the request are given up, so that the next
+/// request has new ones. After any other status the request stays open.
+///
+/// \param http_status the HTTP status of the answer.
+/// \param body the body of the answer, for example {"one_time_key_counts":
+/// {"signed_curve25519": 50}}.
+///
+/// Errors: INVALID_FIELD (no request is open), INVALID_JSON, TOO_LARGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_receive_keys_upload_response(
+    account: *const matrixe2ee_account,
+    http_status: u16,
+    body: *const c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        perform(err, || {
+            borrow(account)?.receive_keys_upload_response(http_status, text("body", body)?)
+        })
+    }
+}
+
+/// Tells the account how many of its keys the server still has, from each answer to
+/// /sync. On return it is on disk.
+///
+/// \param one_time_counts "device_one_time_keys_count": {"signed_curve25519": 20};
+/// {} means none.
+/// \param unused_fallback_types "device_unused_fallback_key_types":
+/// ["signed_curve25519"]; NULL if the answer has no such field.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_receive_key_counts(
+    account: *const matrixe2ee_account,
+    one_time_counts: *const c_char,
+    unused_fallback_types: *const c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        perform(err, || {
+            borrow(account)?.receive_key_counts(
+                text("one_time_counts", one_time_counts)?,
+                optional_text("unused_fallback_types", unused_fallback_types)?,
+            )
+        })
+    }
+}
+
+/// Signs a JSON object with the fingerprint key.
+///
+/// \param object any JSON object; "signatures" and "unsigned" are not signed.
+/// \param out the whole object with the signature added under "signatures", to be
+/// released with matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_sign_json(
+    account: *const matrixe2ee_account,
+    object: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.sign_json(text("object", object)?)) }
+}
+
+/// Lists the inbound Megolm sessions that are stored.
+///
+/// \param room_id only those of this room; NULL for all.
+/// \param out [{"room_id": "!r:example.org", "session_id": "...", "sender_key":
+/// "...", "owner_user_id": "@bob:example.org", "first_known_index": 0,
+/// "authenticated": true}], to be released with matrixe2ee_string_free();
+/// "owner_user_id" is absent while the owner is unknown.
+///
+/// Errors: INVALID_FIELD.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_list_sessions(
+    account: *const matrixe2ee_account,
+    room_id: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || borrow(account)?.list_sessions(optional_text("room_id", room_id)?))
+    }
+}
+
+/// Erases the account and everything stored under it: channels, sessions, keys.
+///
+/// On return it is gone from disk, and every handle to any of it answers NOT_FOUND.
+/// The handles must still be freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_erase(
+    account: *const matrixe2ee_account,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { perform(err, || borrow(account)?.erase()) }
+}
+
+/// Releases an account handle. NULL, freed handles and handles of other kinds are
+/// ignored. What is stored stays.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_free(account: *mut matrixe2ee_account) {
+    release(|| free(account));
+}

@@ -1,0 +1,213 @@
+//! The session that encrypts for a room, in C.
+
+use std::ffi::c_char;
+
+use super::account::matrixe2ee_account;
+use super::boundary::{answer, optional_text, perform, release, text};
+use super::error_object::{matrixe2ee_error, matrixe2ee_status};
+use super::tickets::{borrow, free};
+use crate::OutboundMegolmSession;
+
+/// The session that encrypts what this device sends to one room.
+pub struct matrixe2ee_outbound_megolm_session {
+    _private: [u8; 0],
+}
+
+/// Makes a new session and makes it the room's current one. On return it is on
+/// disk.
+///
+/// \param room_id for example "!room:example.org".
+/// \param settings limits applied to the room's own values, each of them optional:
+/// {"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
+/// "reserve_ahead": 32, "old_shared_history_names": false}; NULL for these values.
+/// \param out the session, to be released with
+/// matrixe2ee_outbound_megolm_session_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, CLOCK_FAILED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_create(
+    account: *const matrixe2ee_account,
+    room_id: *const c_char,
+    settings: *const c_char,
+    out: *mut *mut matrixe2ee_outbound_megolm_session,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            OutboundMegolmSession::create(
+                &*borrow(account)?,
+                text("room_id", room_id)?,
+                optional_text("settings", settings)?,
+            )
+        })
+    }
+}
+
+/// Opens a session that is stored.
+///
+/// \param session_id which one; NULL for the room's current one.
+/// \param out the session, to be released with
+/// matrixe2ee_outbound_megolm_session_free(); every handle to one session stands
+/// for the same live object.
+///
+/// Errors: NOT_FOUND, INVALID_FIELD.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_create_from_storage(
+    account: *const matrixe2ee_account,
+    room_id: *const c_char,
+    session_id: *const c_char,
+    out: *mut *mut matrixe2ee_outbound_megolm_session,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            OutboundMegolmSession::create_from_storage(
+                &*borrow(account)?,
+                text("room_id", room_id)?,
+                optional_text("session_id", session_id)?,
+            )
+        })
+    }
+}
+
+/// The session's ID.
+///
+/// \param out the text, to be released with matrixe2ee_string_free().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_session_id(
+    session: *const matrixe2ee_outbound_megolm_session,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(session)?.session_id()) }
+}
+
+/// The index of the next message.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_message_index(
+    session: *const matrixe2ee_outbound_megolm_session,
+    out: *mut u32,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(session)?.message_index()) }
+}
+
+/// Says which devices still need the room key, and with what content. Call it
+/// before each message, encrypt each content for its device with
+/// matrixe2ee_olm_channel_encrypt(), send, and report with
+/// matrixe2ee_outbound_megolm_session_mark_as_sent().
+///
+/// \param recipients {"encryption": {"algorithm": "m.megolm.v1.aes-sha2"},
+/// "history_visibility": "shared", "members": {"@bob:example.org": "join"},
+/// "device_keys": {"@bob:example.org": {"DEVICE": {...}}}, "blocked":
+/// {"@bob:example.org": {"OTHER": "m.blacklisted"}}}. "members" is complete; a
+/// member who is absent from "device_keys" has no devices.
+/// \param out [{"device": {...}, "content": {...}}], one entry for each device that
+/// lacks the key, with its full device keys and the content of m.room_key. A
+/// blocked device has {"device": {...}, "withheld": {...}} instead, the content of
+/// m.room_key.withheld; a device whose keys fail their checks has {"device": {...},
+/// "error": {...}}. To be released with matrixe2ee_string_free(). It is secret: it
+/// holds the room key.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, ROOM_NOT_ENCRYPTED,
+/// UNKNOWN_ALGORITHM, CLOCK_FAILED, SESSION_EXPIRED (someone who has the key is no
+/// longer a recipient, or the session is used up: make a new one).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_get_session_key_for_sending(
+    session: *const matrixe2ee_outbound_megolm_session,
+    recipients: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            borrow(session)?.get_session_key_for_sending(text("recipients", recipients)?)
+        })
+    }
+}
+
+/// Reports to which devices the key, or the news that it is withheld, has been
+/// sent. On return it is on disk.
+///
+/// \param devices the "device" objects that
+/// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_mark_as_sent(
+    session: *const matrixe2ee_outbound_megolm_session,
+    devices: *const c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { perform(err, || borrow(session)?.mark_as_sent(text("devices", devices)?)) }
+}
+
+/// Encrypts an event for the room.
+///
+/// On return the message's index can never be used again, even after a crash. Send
+/// what was returned, and send the same again if sending failed: never encrypt
+/// again for a second try.
+///
+/// \param event_type for example "m.room.message".
+/// \param content the event's content, a JSON object: {"msgtype": "m.text", "body":
+/// "Hello"}.
+/// \param out the content of an m.room.encrypted event: {"algorithm":
+/// "m.megolm.v1.aes-sha2", "ciphertext": "...", "session_id": "..."}, to be
+/// released with matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, SESSION_EXPIRED
+/// (make a new session).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_encrypt(
+    session: *const matrixe2ee_outbound_megolm_session,
+    event_type: *const c_char,
+    content: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            borrow(session)?.encrypt(text("event_type", event_type)?, text("content", content)?)
+        })
+    }
+}
+
+/// Ends the use of the session: from now on it encrypts nothing. Call it when
+/// someone has left the room. On return it is on disk.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_invalidate(
+    session: *const matrixe2ee_outbound_megolm_session,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { perform(err, || borrow(session)?.invalidate()) }
+}
+
+/// Erases the session.
+///
+/// On return it is gone from disk, and every handle to it answers NOT_FOUND. The
+/// handles must still be freed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_erase(
+    session: *const matrixe2ee_outbound_megolm_session,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { perform(err, || borrow(session)?.erase()) }
+}
+
+/// Releases a session handle. NULL, freed handles and handles of other kinds are
+/// ignored. What is stored stays.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_free(
+    session: *mut matrixe2ee_outbound_megolm_session,
+) {
+    release(|| free(session));
+}

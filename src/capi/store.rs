@@ -1,0 +1,195 @@
+//! The store in C, and the clock that a program can give it.
+
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+use super::boundary::{answer, perform, release, secret, text};
+use super::error_object::{matrixe2ee_error, matrixe2ee_status};
+use super::tickets::{borrow, free};
+use crate::environment::in_callback;
+use crate::error::{E2eeError, Result};
+use crate::{Clock, Store};
+
+/// Where accounts, channels and sessions are kept, encrypted. A store may hold
+/// several accounts.
+pub struct matrixe2ee_store {
+    _private: [u8; 0],
+}
+
+/// A clock of the program's own, for matrixe2ee_store_set_clock().
+///
+/// The functions run on the thread of the call that needs the time, perhaps on
+/// several threads at once, and must not throw C++ exceptions or longjmp out.
+/// A call of this library from inside them answers MATRIXE2EE_STATUS_BUSY.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct matrixe2ee_clock {
+    /// sizeof(matrixe2ee_clock).
+    pub struct_size: usize,
+    /// Passed to both functions; may be NULL.
+    pub userdata: *mut c_void,
+    /// Called exactly once, when the library will not use the clock again. May
+    /// be NULL.
+    pub destroy: Option<unsafe extern "C" fn(userdata: *mut c_void)>,
+    /// The current Unix time in milliseconds; a negative number means failure,
+    /// and the call that asked fails with MATRIXE2EE_STATUS_CLOCK_FAILED.
+    pub now_ms: Option<unsafe extern "C" fn(userdata: *mut c_void) -> i64>,
+}
+
+/// The library's copy of a clock table.
+struct ForeignClock {
+    table: matrixe2ee_clock,
+}
+
+// SAFETY: the header demands that both functions may be called from any thread.
+unsafe impl Send for ForeignClock {}
+// SAFETY: as above, also at the same time.
+unsafe impl Sync for ForeignClock {}
+
+impl ForeignClock {
+    /// Copies a table that has the size and the function it needs.
+    ///
+    /// SAFETY: `clock` must be NULL or point to at least the size it states.
+    unsafe fn copy(clock: *const matrixe2ee_clock) -> Result<Arc<Self>> {
+        if clock.is_null() {
+            return Err(E2eeError::null_pointer("clock is NULL"));
+        }
+        // SAFETY: not NULL, and every table begins with its size.
+        let struct_size = unsafe { (&raw const (*clock).struct_size).read_unaligned() };
+        if struct_size < size_of::<matrixe2ee_clock>() {
+            return Err(E2eeError::invalid_length("struct_size is smaller than matrixe2ee_clock"));
+        }
+        // SAFETY: the table states that it is at least this large.
+        let table = unsafe { clock.read_unaligned() };
+        if table.now_ms.is_none() {
+            return Err(E2eeError::null_pointer("now_ms is NULL"));
+        }
+        Ok(Arc::new(Self { table }))
+    }
+}
+
+impl Clock for ForeignClock {
+    fn now_ms(&self) -> Result<i64> {
+        let Some(now_ms) = self.table.now_ms else {
+            return Err(E2eeError::clock_failed("the clock has no function"));
+        };
+        // SAFETY: the function and its userdata are valid until `destroy`.
+        match unsafe { now_ms(self.table.userdata) } {
+            now if now < 0 => Err(E2eeError::clock_failed("the clock gave a negative time")),
+            now => Ok(now),
+        }
+    }
+}
+
+impl Drop for ForeignClock {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.table.destroy {
+            // SAFETY: this runs once, and nothing calls the table afterwards.
+            in_callback(|| unsafe { destroy(self.table.userdata) });
+        }
+    }
+}
+
+/// Makes a store that lives in memory only, for tests and for programs that
+/// keep nothing.
+///
+/// \param key 32 random bytes, encrypting the store; the library keeps its own
+/// copy: wipe yours.
+/// \param out the new store, to be released with matrixe2ee_store_free().
+///
+/// Errors: NULL_POINTER, INVALID_LENGTH (key_len is not 32).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_in_memory(
+    key: *const u8,
+    key_len: usize,
+    out: *mut *mut matrixe2ee_store,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || Store::in_memory(secret("key", key, key_len)?)) }
+}
+
+/// Opens the store in an SQLite file, or creates the file.
+///
+/// Only one opener at a time: while this store is open, here or in another
+/// process, a second one is refused. Everything that a later call reports as
+/// done is on disk when that call returns, as far as the operating system and
+/// the disk keep their word.
+///
+/// \param path the file, as UTF-8.
+/// \param key 32 random bytes, encrypting every record; keep them in the
+/// system's key ring and wipe your copy after the call.
+/// \param out the store, to be released with matrixe2ee_store_free().
+///
+/// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (key_len is not 32),
+/// STORE_IN_USE, WRONG_KEY, CORRUPT, NEWER_FORMAT, STORE_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_open_sqlite(
+    path: *const c_char,
+    key: *const u8,
+    key_len: usize,
+    out: *mut *mut matrixe2ee_store,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || Store::open_sqlite(text("path", path)?, secret("key", key, key_len)?))
+    }
+}
+
+/// Gives the store, and everything opened on it, another clock than the
+/// system's.
+///
+/// The table is copied during the call; what userdata points to must live until
+/// destroy is called. The table is refused if clock is NULL or now_ms is NULL
+/// (NULL_POINTER) or if struct_size is too small (INVALID_LENGTH); destroy is
+/// then not called. In every other case it is called exactly once: before this
+/// call returns if the call fails for another reason, and otherwise when
+/// another clock takes its place or the last handle on the store has been
+/// freed. It is the last use of the table. It may run on any thread that uses
+/// the store.
+///
+/// Errors: NULL_POINTER, INVALID_LENGTH, STORE_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_set_clock(
+    store: *const matrixe2ee_store,
+    clock: *const matrixe2ee_clock,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        perform(err, || {
+            // The clock first: from here on its `destroy` runs whatever happens.
+            let clock = ForeignClock::copy(clock)?;
+            borrow(store)?.set_clock(clock)
+        })
+    }
+}
+
+/// Closes the store: writes what is still to be written and releases the file,
+/// so that it can be opened again.
+///
+/// From then on every handle on the store answers STORE_CLOSED, except this
+/// function, which answers OK again. The handles must still be freed. If the
+/// last write fails (STORE_IO), the store is closed all the same, and what the
+/// earlier calls reported as done is not affected.
+///
+/// Errors: STORE_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_shut_down(
+    store: *const matrixe2ee_store,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { perform(err, || borrow(store)?.shut_down()) }
+}
+
+/// Releases a store handle. NULL, freed handles and handles of other kinds are
+/// ignored.
+///
+/// This does not close the store while an account, channel or session opened
+/// on it still has a handle: for that there is matrixe2ee_store_shut_down().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_free(store: *mut matrixe2ee_store) {
+    release(|| free(store));
+}
