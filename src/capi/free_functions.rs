@@ -6,13 +6,14 @@ use super::boundary::{answer, optional_number, perform, release, text};
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::strings;
 
-/// The version of the header: compare with matrixe2ee_abi_version().
+/// The version of the ABI that this header describes: the program compares it
+/// with what matrixe2ee_abi_version() gives.
 pub const MATRIXE2EE_ABI_VERSION: u32 = 1;
-/// The library's version when this header was made.
+/// The version of the library that this header belongs to, in three parts.
 pub const MATRIXE2EE_VERSION_MAJOR: u32 = 0;
-/// Second part of the version.
+/// Its second part.
 pub const MATRIXE2EE_VERSION_MINOR: u32 = 1;
-/// Third part of the version.
+/// Its third part.
 pub const MATRIXE2EE_VERSION_PATCH: u32 = 0;
 
 /// The version of the library that is running, for example "0.1.0". The text
