@@ -24,7 +24,28 @@ fn generated_header(root: &Path) -> String {
     }
     let mut header = Vec::new();
     builder.generate().expect("a header").write(&mut header);
-    String::from_utf8(header).expect("UTF-8")
+    shorter_declarations(&String::from_utf8(header).expect("UTF-8"))
+}
+
+/// The functions' arguments below each other, without the word struct: cbindgen
+/// indents them as far as the function's name is long.
+fn shorter_declarations(header: &str) -> String {
+    let (types, functions) = header.split_once("extern \"C\" {\n").expect("the functions");
+    let mut shorter = format!("{types}extern \"C\" {{\n");
+    for line in functions.split_inclusive('\n') {
+        let code = line.replace("struct matrixe2ee_", "matrixe2ee_");
+        match code.split_once('(') {
+            _ if line.starts_with("//") => shorter.push_str(line),
+            Some((start, argument)) if code.ends_with(",\n") => {
+                shorter.push_str(&format!("{start}(\n    {argument}"));
+            }
+            None if code.starts_with(' ') => {
+                shorter.push_str(&format!("    {}", code.trim_start()))
+            }
+            _ => shorter.push_str(&code),
+        }
+    }
+    shorter
 }
 
 #[test]
