@@ -2,8 +2,15 @@
 
 #![deny(missing_docs, unsafe_code)]
 
+mod account;
+mod device_keys;
 mod environment;
 mod error;
+mod identifiers;
+mod json;
+mod olm;
+mod public_keys;
+mod room_settings;
 mod store;
 
 pub use environment::{Clock, RandomBytes, SystemClock, SystemRandom};

@@ -29,9 +29,7 @@ enum Cell<S> {
 impl<S> Live<S> {
     /// A state that the first call reads from the store.
     pub(crate) fn new() -> Self {
-        Self {
-            cell: Mutex::new(Cell::Unloaded),
-        }
+        Self { cell: Mutex::new(Cell::Unloaded) }
     }
 
     /// Locks the state, reading it with `load` if need be. `NOT_FOUND` if the
@@ -49,11 +47,7 @@ impl<S> Live<S> {
                 return Err(not_found());
             }
         };
-        Ok(LiveGuard {
-            cell,
-            state,
-            valid: true,
-        })
+        Ok(LiveGuard { cell, state, valid: true })
     }
 
     /// Creates what does not exist yet. `make` commits to the store and returns
@@ -128,6 +122,20 @@ impl<S> LiveGuard<'_, S> {
         Ok(result)
     }
 
+    /// As `change`, for work that can fail before it has changed anything: it
+    /// sets its second argument once it has, and a failure before that keeps the
+    /// state, so that bad input costs no reload.
+    pub(crate) fn change_late<R>(
+        &mut self,
+        change: impl FnOnce(&mut S, &mut bool) -> Result<R>,
+    ) -> Result<R> {
+        let mut begun = false;
+        let was_valid = self.valid;
+        let result = self.change(|state| change(state, &mut begun));
+        self.valid |= was_valid && !begun;
+        result
+    }
+
     fn cell_after_drop_erased(&mut self) {
         *self.cell = Cell::Erased;
     }
@@ -163,12 +171,7 @@ const FIRST_PRUNE: usize = 64;
 
 impl LiveRegistry {
     pub(crate) fn new() -> Self {
-        Self {
-            entries: Mutex::new(Entries {
-                objects: HashMap::new(),
-                prune_at: FIRST_PRUNE,
-            }),
-        }
+        Self { entries: Mutex::new(Entries { objects: HashMap::new(), prune_at: FIRST_PRUNE }) }
     }
 
     /// The live object of a record, made by `make` if no handle has one. `make`

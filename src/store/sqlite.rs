@@ -60,29 +60,18 @@ impl SqliteStore {
         let lock = FileLock::acquire(&path)?;
         create_if_missing(&path)?;
         let connection = connect(&path)?;
-        let open = OpenFile {
-            connection,
-            synchronous: Durability::Synced,
-            lock,
-        };
-        Ok(Self {
-            open: Mutex::new(Some(open)),
-            process: std::process::id(),
-        })
+        let open = OpenFile { connection, synchronous: Durability::Synced, lock };
+        Ok(Self { open: Mutex::new(Some(open)), process: std::process::id() })
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Option<OpenFile>>> {
-        self.open
-            .lock()
-            .map_err(|_| E2eeError::panic("the store failed inside; reopen it"))
+        self.open.lock().map_err(|_| E2eeError::panic("the store failed inside; reopen it"))
     }
 }
 
 /// The open file behind a guard, with no transaction left open by a failed rollback.
 fn ready(guard: &mut Option<OpenFile>) -> Result<&mut OpenFile> {
-    let open = guard
-        .as_mut()
-        .ok_or_else(|| E2eeError::store_closed("the store was shut down"))?;
+    let open = guard.as_mut().ok_or_else(|| E2eeError::store_closed("the store was shut down"))?;
     if !open.connection.is_autocommit() {
         open.connection
             .execute_batch("ROLLBACK")
@@ -103,18 +92,15 @@ fn connect(path: &Path) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
-        .map_err(fail)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(fail)?;
     connection.execute_batch(CONNECTION_PRAGMAS).map_err(fail)?;
     if connection.is_readonly("main").map_err(fail)? {
         return Err(E2eeError::store_io("the file of the store is read-only"));
     }
     // Before anything is written, so that another program's file stays as it is.
     let version = schema_version(&connection)?;
-    let mode: String = connection
-        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
-        .map_err(fail)?;
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
     if mode != "wal" {
         return Err(E2eeError::store_io(
             "SQLite could not switch the store to write-ahead logging",
@@ -134,11 +120,8 @@ fn schema_version(connection: &Connection) -> Result<i32> {
         }
         _ => sqlite_error("open the store", &error),
     };
-    let number = |sql: &str| {
-        connection
-            .query_row(sql, [], |row| row.get::<_, i32>(0))
-            .map_err(fail)
-    };
+    let number =
+        |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(fail);
     let application_id = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let objects = number("SELECT count(*) FROM sqlite_schema")?;
@@ -150,12 +133,10 @@ fn schema_version(connection: &Connection) -> Result<i32> {
             found: newer.unsigned_abs(),
             supported: SCHEMA_VERSION.unsigned_abs(),
         }),
-        (APPLICATION_ID, ..) => Err(E2eeError::corrupt(
-            "the file of the store has no valid format number",
-        )),
-        _ => Err(E2eeError::corrupt(
-            "the file is an SQLite database of another program",
-        )),
+        (APPLICATION_ID, ..) => {
+            Err(E2eeError::corrupt("the file of the store has no valid format number"))
+        }
+        _ => Err(E2eeError::corrupt("the file is an SQLite database of another program")),
     }
 }
 
@@ -175,13 +156,10 @@ fn migrate(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
 /// added would run inside our statements.
 fn check_schema(connection: &Connection) -> Result<()> {
     let fail = |error| sqlite_error("read the schema of the store", &error);
-    let mut statement = connection
-        .prepare("SELECT sql FROM sqlite_schema LIMIT 2")
-        .map_err(fail)?;
-    let found: Vec<Option<String>> = statement
-        .query_map([], |row| row.get(0))
-        .and_then(Iterator::collect)
-        .map_err(fail)?;
+    let mut statement =
+        connection.prepare("SELECT sql FROM sqlite_schema LIMIT 2").map_err(fail)?;
+    let found: Vec<Option<String>> =
+        statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
     match found.as_slice() {
         [Some(sql)] if sql == CREATE_TABLE => Ok(()),
         _ => Err(E2eeError::corrupt(
@@ -216,15 +194,9 @@ impl RecordStore for SqliteStore {
             })
             .map_err(fail)?;
         statement
-            .query_map(
-                params![collection, after.unwrap_or_default(), limit],
-                |row| {
-                    Ok(Entry {
-                        key: row.get(0)?,
-                        value: row.get(1)?,
-                    })
-                },
-            )
+            .query_map(params![collection, after.unwrap_or_default(), limit], |row| {
+                Ok(Entry { key: row.get(0)?, value: row.get(1)? })
+            })
             .and_then(Iterator::collect)
             .map_err(fail)
     }
@@ -242,19 +214,13 @@ impl RecordStore for SqliteStore {
         let mut guard = self.lock()?;
         let open = ready(&mut guard)?;
         open.connection
-            .query_row("SELECT NOT EXISTS (SELECT 1 FROM record)", [], |row| {
-                row.get(0)
-            })
+            .query_row("SELECT NOT EXISTS (SELECT 1 FROM record)", [], |row| row.get(0))
             .map_err(fail)
     }
 
     fn close(&self) -> Result<()> {
         // Also after a panic, so that the file is usable again.
-        let open = self
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         open.map_or(Ok(()), OpenFile::close)
     }
 }
@@ -274,15 +240,9 @@ impl OpenFile {
     }
 
     fn write(&mut self, changes: Vec<Change>) -> rusqlite::Result<()> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for Change {
-            collection,
-            key,
-            value,
-        } in changes
-        {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for Change { collection, key, value } in changes {
             match value {
                 Some(value) => transaction
                     .prepare_cached(
@@ -299,17 +259,14 @@ impl OpenFile {
     }
 
     fn close(self) -> Result<()> {
-        let Self {
-            connection, lock, ..
-        } = self;
+        let Self { connection, lock, .. } = self;
         // A full disk may forbid the checkpoint. Nothing is lost then: the
         // commits are in the log, and the next opening reads it.
         let checkpointed = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(|error| sqlite_error("checkpoint the store", &error));
-        let closed = connection
-            .close()
-            .map_err(|(_, error)| sqlite_error("close the store", &error));
+        let closed =
+            connection.close().map_err(|(_, error)| sqlite_error("close the store", &error));
         let released = lock.release();
         checkpointed.and(closed).and(released)
     }
@@ -317,11 +274,7 @@ impl OpenFile {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        let open = self
-            .open
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some(open) = open else { return };
         if self.process == std::process::id() {
             // Nobody is left to tell.
@@ -339,9 +292,9 @@ impl Drop for SqliteStore {
 fn sqlite_error(action: &str, error: &rusqlite::Error) -> E2eeError {
     match error {
         rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => E2eeError::corrupt(format!(
-                "could not {action}: the file of the store is damaged"
-            )),
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+                E2eeError::corrupt(format!("could not {action}: the file of the store is damaged"))
+            }
             _ => E2eeError::store_io(format!("could not {action}: {failure}")),
         },
         rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..) => {
