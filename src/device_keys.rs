@@ -67,11 +67,6 @@ impl DeviceKeys {
             .iter()
             .all(|wanted| self.algorithms.iter().any(|algorithm| algorithm == wanted))
     }
-
-    /// The key ID of the fingerprint key, `ed25519:DEVICE`.
-    pub(crate) fn fingerprint_id(&self) -> String {
-        format!("ed25519:{}", self.device_id)
-    }
 }
 
 fn read_algorithms(entry: &Object) -> Result<Vec<String>> {

@@ -11,8 +11,8 @@ pub(crate) use canonical::to_canonical_json;
 pub(crate) use fields::{
     as_object, integer_or, object, optional_integer, optional_object, optional_text, text,
 };
-pub(crate) use signed::{add_signature, bytes_to_sign, signature_of, verify_signature};
-pub(crate) use strict::{parse, parse_list, parse_object, to_text};
+pub(crate) use signed::{add_signature, verify_signature};
+pub(crate) use strict::{parse, parse_list, parse_object, parse_raw_list, to_text};
 
 /// A JSON object.
 pub(crate) type Object = serde_json::Map<String, serde_json::Value>;

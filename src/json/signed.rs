@@ -28,13 +28,13 @@ impl Serialize for Unsigned<'_> {
 }
 
 /// The canonical text of the object that a signature covers.
-pub(crate) fn bytes_to_sign(object: &Object) -> Result<String> {
+fn bytes_to_sign(object: &Object) -> Result<String> {
     check_object(object)?;
     to_text(&Unsigned(object))
 }
 
 /// The text of a signature, if the object carries it.
-pub(crate) fn signature_of<'a>(object: &'a Object, user_id: &str, key_id: &str) -> Option<&'a str> {
+fn signature_of<'a>(object: &'a Object, user_id: &str, key_id: &str) -> Option<&'a str> {
     object.get("signatures")?.get(user_id)?.get(key_id)?.as_str()
 }
 

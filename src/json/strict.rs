@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::Object;
@@ -37,6 +38,22 @@ pub(crate) fn parse_list(what: &str, text: &str, limit: usize) -> Result<Vec<Val
         Value::Array(list) => Ok(list),
         _ => Err(E2eeError::invalid_field(what, "is not a JSON list")),
     }
+}
+
+/// Reads one JSON list without looking into its items, so that a bad one spoils no other.
+pub(crate) fn parse_raw_list<'a>(
+    what: &str,
+    text: &'a str,
+    limit: usize,
+) -> Result<Vec<&'a RawValue>> {
+    if text.len() > limit {
+        return Err(E2eeError::too_large(what, text.len(), limit));
+    }
+    if !text.trim_start().starts_with('[') {
+        parse(what, text, limit)?;
+        return Err(E2eeError::invalid_field(what, "is not a JSON list"));
+    }
+    serde_json::from_str(text).map_err(|error| describe(what, &error))
 }
 
 /// Writes JSON text.

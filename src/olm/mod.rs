@@ -23,6 +23,7 @@ use crate::public_keys;
 use crate::store::{Batch, Live, LiveGuard, RecordKey};
 
 pub use claim::{keys_claim_request, read_keys_claim_response};
+pub use create::KnownPartner;
 pub(crate) use record::{ChannelState, Fingerprint};
 
 /// How often a new session with one device may be asked for (D32).
