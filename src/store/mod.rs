@@ -9,6 +9,7 @@
 mod header;
 mod live;
 mod memory;
+mod record_key;
 mod record_store;
 mod secret_buffer;
 mod sqlite;
@@ -24,9 +25,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use live::{Live, LiveGuard, LiveRegistry};
 #[allow(unused_imports)]
+pub(crate) use record_key::{RecordKey, RecordPrefix};
+#[allow(unused_imports)]
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
 #[allow(unused_imports)]
-pub(crate) use vault::{Batch, RecordKey, RecordPrefix, Vault};
+pub(crate) use vault::{Batch, Vault};
 
 use crate::environment::{
     Clock, Process, RandomBytes, SystemClock, SystemRandom, check_not_in_callback, read_clock,
