@@ -369,7 +369,10 @@ fn opening_error(error: rusqlite::Error) -> E2eeError {
 fn sqlite_error(action: &str, error: &rusqlite::Error) -> E2eeError {
     match error {
         rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => E2eeError::corrupt(format!(
+            ErrorCode::NotADatabase => {
+                E2eeError::corrupt("the file of the store is not an SQLite database")
+            }
+            ErrorCode::DatabaseCorrupt => E2eeError::corrupt(format!(
                 "could not {action}: the file of the store is damaged"
             )),
             _ => E2eeError::store_io(format!("could not {action}: {failure}")),
