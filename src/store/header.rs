@@ -92,11 +92,7 @@ fn create(
     random.fill(&mut nonce)?;
     let mut wrapped = data_key.clone();
     let tag = wrapping
-        .encrypt_inout_detached(
-            &nonce,
-            ASSOCIATED_DATA,
-            InOutBuf::from(wrapped.as_mut_slice()),
-        )
+        .encrypt_inout_detached(&nonce, ASSOCIATED_DATA, InOutBuf::from(wrapped.as_mut_slice()))
         .map_err(|_| failed())?;
     let header = Header {
         format: u32::from(VAULT_FORMAT),
@@ -105,11 +101,7 @@ fn create(
         wrapped_key: [wrapped.as_slice(), tag.as_slice()].concat(),
     };
     let value = Some(rmp_serde::to_vec_named(&header).map_err(|_| failed())?);
-    let change = Change {
-        collection: COLLECTION,
-        key: KEY.to_vec(),
-        value,
-    };
+    let change = Change { collection: COLLECTION, key: KEY.to_vec(), value };
     records.commit(vec![change], Durability::Synced)?;
     Ok(data_key)
 }
@@ -126,19 +118,12 @@ fn read(header: &[u8]) -> Result<Header> {
         });
     }
     let header: Header = rmp_serde::from_slice(header).map_err(|_| damaged())?;
-    if header.format == supported && header.kind == KIND_RAW {
-        Ok(header)
-    } else {
-        Err(damaged())
-    }
+    if header.format == supported && header.kind == KIND_RAW { Ok(header) } else { Err(damaged()) }
 }
 
 fn unwrap_key(wrapping: &XChaCha20Poly1305, header: &Header) -> Result<DataKey> {
     let nonce: &XNonce = header.nonce.as_slice().try_into().map_err(|_| damaged())?;
-    let (wrapped, tag) = header
-        .wrapped_key
-        .split_at_checked(KEY_LENGTH)
-        .ok_or_else(damaged)?;
+    let (wrapped, tag) = header.wrapped_key.split_at_checked(KEY_LENGTH).ok_or_else(damaged)?;
     let tag: &Tag = tag.try_into().map_err(|_| damaged())?;
     let mut data_key = Box::new(Zeroizing::new([0; KEY_LENGTH]));
     data_key.copy_from_slice(wrapped);

@@ -29,9 +29,7 @@ enum Cell<S> {
 impl<S> Live<S> {
     /// A state that the first call reads from the store.
     pub(crate) fn new() -> Self {
-        Self {
-            cell: Mutex::new(Cell::Unloaded),
-        }
+        Self { cell: Mutex::new(Cell::Unloaded) }
     }
 
     /// Locks the state, reading it with `load` if need be. `NOT_FOUND` if the
@@ -49,11 +47,7 @@ impl<S> Live<S> {
                 return Err(not_found());
             }
         };
-        Ok(LiveGuard {
-            state,
-            cell,
-            valid: true,
-        })
+        Ok(LiveGuard { state, cell, valid: true })
     }
 
     /// Creates what does not exist yet. `make` commits to the store and returns
@@ -162,12 +156,7 @@ const FIRST_PRUNE: usize = 64;
 
 impl LiveRegistry {
     pub(crate) fn new() -> Self {
-        Self {
-            entries: Mutex::new(Entries {
-                objects: HashMap::new(),
-                prune_at: FIRST_PRUNE,
-            }),
-        }
+        Self { entries: Mutex::new(Entries { objects: HashMap::new(), prune_at: FIRST_PRUNE }) }
     }
 
     /// The live object of a record, made by `make` if no handle has one. `make`

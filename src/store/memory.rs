@@ -16,22 +16,15 @@ pub(crate) struct MemoryStore {
 
 impl MemoryStore {
     pub(crate) fn new() -> Self {
-        Self {
-            collections: Mutex::new(Some(HashMap::new())),
-        }
+        Self { collections: Mutex::new(Some(HashMap::new())) }
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Collections) -> T) -> Result<T> {
         // Nothing below can unwind halfway through a commit, except for want
         // of memory, which aborts the process.
-        let mut guard: MutexGuard<'_, Option<Collections>> = self
-            .collections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        guard
-            .as_mut()
-            .map(work)
-            .ok_or_else(|| E2eeError::store_closed("the store was shut down"))
+        let mut guard: MutexGuard<'_, Option<Collections>> =
+            self.collections.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.as_mut().map(work).ok_or_else(|| E2eeError::store_closed("the store was shut down"))
     }
 }
 
@@ -48,22 +41,14 @@ impl RecordStore for MemoryStore {
                 .into_iter()
                 .flat_map(|records| records.range::<[u8], _>((start, Bound::Unbounded)))
                 .take(limit)
-                .map(|(key, value)| Entry {
-                    key: key.clone(),
-                    value: value.clone(),
-                })
+                .map(|(key, value)| Entry { key: key.clone(), value: value.clone() })
                 .collect()
         })
     }
 
     fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
         self.with(|collections| {
-            for Change {
-                collection,
-                key,
-                value,
-            } in changes
-            {
+            for Change { collection, key, value } in changes {
                 let records = collections.entry(collection).or_default();
                 match value {
                     Some(value) => records.insert(key, value),
@@ -78,10 +63,7 @@ impl RecordStore for MemoryStore {
     }
 
     fn close(&self) -> Result<()> {
-        *self
-            .collections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
+        *self.collections.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }
 }

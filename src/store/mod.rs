@@ -66,11 +66,7 @@ impl Store {
     /// After `fork()`, the child must not open a file that was open at the fork.
     pub fn open_sqlite(path: &str, key: &[u8]) -> Result<Arc<Self>> {
         check_key(key)?;
-        Self::with_record_store(
-            Box::new(SqliteStore::open(path)?),
-            key,
-            Arc::new(SystemRandom),
-        )
+        Self::with_record_store(Box::new(SqliteStore::open(path)?), key, Arc::new(SystemRandom))
     }
 
     /// Opens a store on any place for records.
@@ -104,11 +100,7 @@ impl Store {
 
     /// The time by this store's clock, as Unix time in milliseconds.
     pub fn now_ms(&self) -> Result<i64> {
-        let clock = self
-            .clock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner).clone();
         read_clock(&clock)
     }
 
@@ -118,9 +110,7 @@ impl Store {
     pub fn shut_down(&self) -> Result<()> {
         check_not_in_callback()?;
         self.process.check()?;
-        if self.shut_down.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
+        self.shut_down.store(true, Ordering::Release);
         self.vault.close()
     }
 

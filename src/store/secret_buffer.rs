@@ -12,9 +12,7 @@ pub(super) struct SecretBuffer {
 
 impl SecretBuffer {
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self {
-            bytes: Zeroizing::new(Vec::with_capacity(capacity)),
-        }
+        Self { bytes: Zeroizing::new(Vec::with_capacity(capacity)) }
     }
 
     pub(super) fn extend(&mut self, more: &[u8]) {

@@ -60,21 +60,12 @@ impl SqliteStore {
         let lock = FileLock::acquire(&path)?;
         create_if_missing(&path)?;
         let connection = connect(&path)?;
-        let open = OpenFile {
-            connection,
-            synchronous: Durability::Synced,
-            lock,
-        };
-        Ok(Self {
-            open: Mutex::new(Some(open)),
-            process: std::process::id(),
-        })
+        let open = OpenFile { connection, synchronous: Durability::Synced, lock };
+        Ok(Self { open: Mutex::new(Some(open)), process: std::process::id() })
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Option<OpenFile>>> {
-        self.open
-            .lock()
-            .map_err(|_| E2eeError::panic("the store failed inside; reopen it"))
+        self.open.lock().map_err(|_| E2eeError::panic("the store failed inside; reopen it"))
     }
 }
 
@@ -84,17 +75,14 @@ impl SqliteStore {
     pub(super) fn limit_pages(&self, pages: i64) {
         let guard = self.open.lock().unwrap();
         let connection = &guard.as_ref().unwrap().connection;
-        connection
-            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-            .unwrap();
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     }
 
     pub(super) fn pragma(&self, name: &str) -> String {
         let guard = self.open.lock().unwrap();
         let connection = &guard.as_ref().unwrap().connection;
-        let value: rusqlite::types::Value = connection
-            .pragma_query_value(None, name, |row| row.get(0))
-            .unwrap();
+        let value: rusqlite::types::Value =
+            connection.pragma_query_value(None, name, |row| row.get(0)).unwrap();
         match value {
             rusqlite::types::Value::Integer(number) => number.to_string(),
             rusqlite::types::Value::Text(text) => text,
@@ -109,9 +97,7 @@ impl SqliteStore {
 
 /// The open file behind a guard, with no transaction left open by a failed rollback.
 fn ready(guard: &mut Option<OpenFile>) -> Result<&mut OpenFile> {
-    let open = guard
-        .as_mut()
-        .ok_or_else(|| E2eeError::store_closed("the store was shut down"))?;
+    let open = guard.as_mut().ok_or_else(|| E2eeError::store_closed("the store was shut down"))?;
     if !open.connection.is_autocommit() {
         open.connection
             .execute_batch("ROLLBACK")
@@ -127,15 +113,9 @@ fn connect(path: &Path) -> Result<Connection> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags).map_err(opening_error)?;
-    connection
-        .busy_timeout(BUSY_TIMEOUT)
-        .map_err(opening_error)?;
-    connection
-        .set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
-        .map_err(opening_error)?;
-    connection
-        .execute_batch(CONNECTION_PRAGMAS)
-        .map_err(opening_error)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(opening_error)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(opening_error)?;
+    connection.execute_batch(CONNECTION_PRAGMAS).map_err(opening_error)?;
     if connection.is_readonly("main").map_err(opening_error)? {
         return Err(E2eeError::store_io("the file of the store is read-only"));
     }
@@ -157,9 +137,7 @@ fn connect(path: &Path) -> Result<Connection> {
 /// The format of the file; 0 for one that is still empty.
 fn schema_version(connection: &Connection) -> Result<i32> {
     let number = |sql: &str| {
-        connection
-            .query_row(sql, [], |row| row.get::<_, i32>(0))
-            .map_err(opening_error)
+        connection.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(opening_error)
     };
     let application_id = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
@@ -172,12 +150,10 @@ fn schema_version(connection: &Connection) -> Result<i32> {
             found: newer.unsigned_abs(),
             supported: SCHEMA_VERSION.unsigned_abs(),
         }),
-        (APPLICATION_ID, ..) => Err(E2eeError::corrupt(
-            "the file of the store has no valid format number",
-        )),
-        _ => Err(E2eeError::corrupt(
-            "the file is an SQLite database of another program",
-        )),
+        (APPLICATION_ID, ..) => {
+            Err(E2eeError::corrupt("the file of the store has no valid format number"))
+        }
+        _ => Err(E2eeError::corrupt("the file is an SQLite database of another program")),
     }
 }
 
@@ -197,13 +173,10 @@ fn migrate(connection: &mut Connection, from: i32) -> rusqlite::Result<()> {
 /// added would run inside our statements.
 fn check_schema(connection: &Connection) -> Result<()> {
     let fail = |error| sqlite_error("read the schema of the store", &error);
-    let mut statement = connection
-        .prepare("SELECT sql FROM sqlite_schema LIMIT 2")
-        .map_err(fail)?;
-    let found: Vec<Option<String>> = statement
-        .query_map([], |row| row.get(0))
-        .and_then(Iterator::collect)
-        .map_err(fail)?;
+    let mut statement =
+        connection.prepare("SELECT sql FROM sqlite_schema LIMIT 2").map_err(fail)?;
+    let found: Vec<Option<String>> =
+        statement.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(fail)?;
     match found.as_slice() {
         [Some(sql)] if sql == CREATE_TABLE => Ok(()),
         _ => Err(E2eeError::corrupt(
@@ -238,15 +211,9 @@ impl RecordStore for SqliteStore {
             })
             .map_err(fail)?;
         statement
-            .query_map(
-                params![collection, after.unwrap_or_default(), limit],
-                |row| {
-                    Ok(Entry {
-                        key: row.get(0)?,
-                        value: row.get(1)?,
-                    })
-                },
-            )
+            .query_map(params![collection, after.unwrap_or_default(), limit], |row| {
+                Ok(Entry { key: row.get(0)?, value: row.get(1)? })
+            })
             .and_then(Iterator::collect)
             .map_err(fail)
     }
@@ -264,20 +231,15 @@ impl RecordStore for SqliteStore {
         let mut guard = self.lock()?;
         let open = ready(&mut guard)?;
         open.connection
-            .query_row("SELECT NOT EXISTS (SELECT 1 FROM record)", [], |row| {
-                row.get(0)
-            })
+            .query_row("SELECT NOT EXISTS (SELECT 1 FROM record)", [], |row| row.get(0))
             .map_err(fail)
     }
 
     fn close(&self) -> Result<()> {
-        // Also after a panic, so that the file is usable again.
-        let open = self
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        open.map_or(Ok(()), OpenFile::close)
+        // Also after a panic, so that the file is usable again. The lock is
+        // held to the end: a second caller returns when the file is free.
+        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.take().map_or(Ok(()), OpenFile::close)
     }
 }
 
@@ -296,15 +258,9 @@ impl OpenFile {
     }
 
     fn write(&mut self, changes: Vec<Change>) -> rusqlite::Result<()> {
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for Change {
-            collection,
-            key,
-            value,
-        } in changes
-        {
+        let transaction =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for Change { collection, key, value } in changes {
             match value {
                 Some(value) => transaction
                     .prepare_cached(
@@ -321,17 +277,14 @@ impl OpenFile {
     }
 
     fn close(self) -> Result<()> {
-        let Self {
-            connection, lock, ..
-        } = self;
+        let Self { connection, lock, .. } = self;
         // A full disk may forbid the checkpoint. Nothing is lost then: the
         // commits are in the log, and the next opening reads it.
         let checkpointed = connection
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
             .map_err(|error| sqlite_error("checkpoint the store", &error));
-        let closed = connection
-            .close()
-            .map_err(|(_, error)| sqlite_error("close the store", &error));
+        let closed =
+            connection.close().map_err(|(_, error)| sqlite_error("close the store", &error));
         let released = lock.release();
         checkpointed.and(closed).and(released)
     }
@@ -339,11 +292,7 @@ impl OpenFile {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        let open = self
-            .open
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some(open) = open else { return };
         if self.process == std::process::id() {
             // Nobody is left to tell.
@@ -372,9 +321,9 @@ fn sqlite_error(action: &str, error: &rusqlite::Error) -> E2eeError {
             ErrorCode::NotADatabase => {
                 E2eeError::corrupt("the file of the store is not an SQLite database")
             }
-            ErrorCode::DatabaseCorrupt => E2eeError::corrupt(format!(
-                "could not {action}: the file of the store is damaged"
-            )),
+            ErrorCode::DatabaseCorrupt => {
+                E2eeError::corrupt(format!("could not {action}: the file of the store is damaged"))
+            }
             _ => E2eeError::store_io(format!("could not {action}: {failure}")),
         },
         rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..) => {

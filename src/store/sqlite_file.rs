@@ -20,9 +20,7 @@ pub(super) fn canonical_path(path: &str) -> Result<PathBuf> {
     if path.contains('\0') {
         return Err(E2eeError::invalid_field("path", "holds a NUL character"));
     }
-    let is_uri = path
-        .get(..5)
-        .is_some_and(|start| start.eq_ignore_ascii_case("file:"));
+    let is_uri = path.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("file:"));
     if is_uri || path.starts_with(':') {
         return Err(E2eeError::invalid_field(
             "path",
@@ -35,9 +33,9 @@ pub(super) fn canonical_path(path: &str) -> Result<PathBuf> {
         other => other.map_err(|error| io_error("find the file of the store", &error))?,
     };
     match canonical.metadata() {
-        Ok(metadata) if !metadata.is_file() => Err(E2eeError::store_io(
-            "the path of the store is not that of a regular file",
-        )),
+        Ok(metadata) if !metadata.is_file() => {
+            Err(E2eeError::store_io("the path of the store is not that of a regular file"))
+        }
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(io_error("look at the file of the store", &error))
         }
@@ -89,9 +87,7 @@ impl FileLock {
     /// Releases the lock in every process that inherited it. Merely closing
     /// the file would leave it locked for as long as a forked child lives.
     pub(super) fn release(self) -> Result<()> {
-        self.file
-            .unlock()
-            .map_err(|error| io_error("unlock the store", &error))
+        self.file.unlock().map_err(|error| io_error("unlock the store", &error))
     }
 }
 

@@ -56,10 +56,7 @@ struct Pending {
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self {
-            changes: Vec::new(),
-            durability: Durability::Synced,
-        }
+        Self { changes: Vec::new(), durability: Durability::Synced }
     }
 
     /// Stores a record. The value is serialised now, so that it may change before the commit.
@@ -73,19 +70,13 @@ impl Batch {
                 key.collection
             ))
         })?;
-        self.changes.push(Pending {
-            key: key.clone(),
-            value: Some(buffer.into_inner()),
-        });
+        self.changes.push(Pending { key: key.clone(), value: Some(buffer.into_inner()) });
         Ok(())
     }
 
     /// Deletes a record, if there is one.
     pub(crate) fn delete(&mut self, key: &RecordKey) {
-        self.changes.push(Pending {
-            key: key.clone(),
-            value: None,
-        });
+        self.changes.push(Pending { key: key.clone(), value: None });
     }
 
     /// Lets the commit return before the changes are synced to disk. Only for
@@ -108,11 +99,7 @@ impl Batch {
 impl Batch {
     /// Makes all records look like ones of another format.
     pub(super) fn set_record_format(&mut self, format: u8) {
-        for value in self
-            .changes
-            .iter_mut()
-            .filter_map(|change| change.value.as_mut())
-        {
+        for value in self.changes.iter_mut().filter_map(|change| change.value.as_mut()) {
             value[NONCE_LENGTH] = format;
         }
     }
@@ -120,10 +107,7 @@ impl Batch {
     /// Stores bytes that no version of this library would write.
     pub(super) fn put_plaintext(&mut self, key: &RecordKey, plaintext: &[u8]) {
         let value = Some(Zeroizing::new([&[0; NONCE_LENGTH], plaintext].concat()));
-        self.changes.push(Pending {
-            key: key.clone(),
-            value,
-        });
+        self.changes.push(Pending { key: key.clone(), value });
     }
 }
 
@@ -144,12 +128,7 @@ impl Vault {
     ) -> Result<Self> {
         let data_key = header::open_or_create(records.as_ref(), key, random.as_ref())?;
         let Subkeys { cipher, key_hash } = header::derive_subkeys(&data_key)?;
-        Ok(Self {
-            records,
-            cipher,
-            key_hash,
-            random,
-        })
+        Ok(Self { records, cipher, key_hash, random })
     }
 
     /// The key of the record of that name. Each collection has names of one length.
@@ -214,8 +193,11 @@ impl Vault {
             let page = self.records.scan(collection, Some(&after), limit)?;
             let is_last = page.len() < limit;
             for entry in page {
+                if entry.key <= after {
+                    return Err(E2eeError::store_io("the store listed its records out of order"));
+                }
                 let key = RecordKey::from_stored(collection, entry.key);
-                if !prefix.covers(&key) || key.bytes() <= after.as_slice() {
+                if !prefix.covers(&key) {
                     return Ok(());
                 }
                 after.clear();
@@ -235,15 +217,9 @@ impl Vault {
         if batch.is_empty() {
             return Ok(());
         }
-        let Batch {
-            changes,
-            durability,
-        } = batch;
+        let Batch { changes, durability } = batch;
         // One call for all nonces: each call of the system's generator costs.
-        let puts = changes
-            .iter()
-            .filter(|change| change.value.is_some())
-            .count();
+        let puts = changes.iter().filter(|change| change.value.is_some()).count();
         let mut nonces = vec![0; puts.saturating_mul(NONCE_LENGTH)];
         if puts > 0 {
             self.random.fill(&mut nonces)?;
@@ -257,11 +233,7 @@ impl Vault {
                 }
                 None => None,
             };
-            encrypted.push(Change {
-                collection: key.collection,
-                key: key.into_bytes(),
-                value,
-            });
+            encrypted.push(Change { collection: key.collection, key: key.into_bytes(), value });
         }
         self.records.commit(encrypted, durability)
     }
@@ -279,9 +251,7 @@ impl Vault {
         nonce: &[u8],
     ) -> Result<Vec<u8>> {
         let failed = || E2eeError::panic("a record could not be encrypted");
-        let (space, plaintext) = value
-            .split_at_mut_checked(NONCE_LENGTH)
-            .ok_or_else(failed)?;
+        let (space, plaintext) = value.split_at_mut_checked(NONCE_LENGTH).ok_or_else(failed)?;
         let nonce: &XNonce = nonce.try_into().map_err(|_| failed())?;
         space.copy_from_slice(nonce);
         let tag = self
@@ -297,9 +267,7 @@ impl Vault {
         let damaged =
             || E2eeError::corrupt(format!("a record of \"{}\" is damaged", key.collection));
         let mut value = Zeroizing::new(value);
-        let (nonce, rest) = value
-            .split_at_mut_checked(NONCE_LENGTH)
-            .ok_or_else(damaged)?;
+        let (nonce, rest) = value.split_at_mut_checked(NONCE_LENGTH).ok_or_else(damaged)?;
         let length = rest.len().checked_sub(TAG_LENGTH).ok_or_else(damaged)?;
         let (plaintext, tag) = rest.split_at_mut_checked(length).ok_or_else(damaged)?;
         let nonce: &XNonce = (&*nonce).try_into().map_err(|_| damaged())?;
@@ -335,12 +303,8 @@ impl fmt::Debug for Vault {
 
 fn associated_data(key: &RecordKey) -> Vec<u8> {
     let collection = key.collection.as_bytes();
-    let mut data = Vec::with_capacity(
-        collection
-            .len()
-            .saturating_add(key.bytes().len())
-            .saturating_add(9),
-    );
+    let mut data =
+        Vec::with_capacity(collection.len().saturating_add(key.bytes().len()).saturating_add(9));
     data.extend_from_slice(&(collection.len() as u64).to_be_bytes());
     data.extend_from_slice(collection);
     data.extend_from_slice(key.bytes());
@@ -351,9 +315,6 @@ fn associated_data(key: &RecordKey) -> Vec<u8> {
 /// For the header, which needs the same cipher under the user's key.
 pub(super) fn cipher(key: &[u8]) -> Result<XChaCha20Poly1305> {
     XChaCha20Poly1305::new_from_slice(key).map_err(|_| {
-        E2eeError::invalid_length(format!(
-            "the key of a store has 32 bytes, not {}",
-            key.len()
-        ))
+        E2eeError::invalid_length(format!("the key of a store has 32 bytes, not {}", key.len()))
     })
 }

@@ -97,20 +97,14 @@ fn creating_what_exists_fails_and_a_failed_creation_leaves_nothing() {
     assert_eq!(*live.lock(unexpected).unwrap(), 5);
     assert_eq!(name(live.create(unexpected, || Ok(6))), "ALREADY_EXISTS");
     let other = Live::new();
-    assert_eq!(
-        name(other.create(stored(7), || panic!("it exists"))),
-        "ALREADY_EXISTS"
-    );
+    assert_eq!(name(other.create(stored(7), || panic!("it exists"))), "ALREADY_EXISTS");
     assert_eq!(*other.lock(unexpected).unwrap(), 7);
 }
 
 #[test]
 fn an_erased_state_is_not_found_for_every_holder_but_only_after_the_commit() {
     let live = Live::new();
-    assert_eq!(
-        name(live.erase(nothing, || panic!("nothing to erase"))),
-        "NOT_FOUND"
-    );
+    assert_eq!(name(live.erase(nothing, || panic!("nothing to erase"))), "NOT_FOUND");
     assert_eq!(name(live.erase(stored(1), io)), "STORE_IO");
     assert_eq!(*live.lock(stored(2)).unwrap(), 2);
     live.erase(unexpected, || Ok(())).unwrap();
@@ -170,8 +164,5 @@ fn the_registry_does_not_grow_with_the_dead() {
         registry.get_or_insert(&vault.key("c", &[&index.to_string()]), || 2_u32);
     }
     assert!(registry.len() < 200);
-    assert!(Arc::ptr_eq(
-        &kept,
-        &registry.get_or_insert(&vault.key("c", &["kept"]), || 3)
-    ));
+    assert!(Arc::ptr_eq(&kept, &registry.get_or_insert(&vault.key("c", &["kept"]), || 3)));
 }

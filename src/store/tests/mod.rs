@@ -1,10 +1,5 @@
 //! Tests of the store room. The contract is the same for every record store.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod live;
 mod other_process;
@@ -25,19 +20,11 @@ use crate::store::Vault;
 const KEY: [u8; 32] = [7; 32];
 
 fn put(collection: &'static str, key: &[u8], value: &[u8]) -> Change {
-    Change {
-        collection,
-        key: key.to_vec(),
-        value: Some(value.to_vec()),
-    }
+    Change { collection, key: key.to_vec(), value: Some(value.to_vec()) }
 }
 
 fn delete(collection: &'static str, key: &[u8]) -> Change {
-    Change {
-        collection,
-        key: key.to_vec(),
-        value: None,
-    }
+    Change { collection, key: key.to_vec(), value: None }
 }
 
 fn text(path: &Path) -> &str {
@@ -71,8 +58,7 @@ impl Shared {
     }
 
     fn set(&self, collection: &'static str, key: &[u8], value: &[u8]) {
-        self.commit(vec![put(collection, key, value)], Durability::Synced)
-            .unwrap();
+        self.commit(vec![put(collection, key, value)], Durability::Synced).unwrap();
     }
 }
 

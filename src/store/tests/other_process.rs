@@ -20,9 +20,7 @@ fn the_other_process() {
     let report = match &opened {
         Ok(store) => {
             let mut batch = Batch::new();
-            batch
-                .put(&store.vault().key("c", &["from the other"]), &1)
-                .unwrap();
+            batch.put(&store.vault().key("c", &["from the other"]), &1).unwrap();
             store.vault().commit(batch).unwrap();
             "OK"
         }
@@ -45,11 +43,7 @@ struct Other {
 impl Other {
     fn open(path: &Path) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "store::tests::other_process::the_other_process",
-                "--nocapture",
-            ])
+            .args(["--exact", "store::tests::other_process::the_other_process", "--nocapture"])
             .env(PATH, text(path))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -60,21 +54,13 @@ impl Other {
         let mut report = String::new();
         loop {
             let mut line = String::new();
-            assert_ne!(
-                output.read_line(&mut line).unwrap(),
-                0,
-                "the other process said nothing"
-            );
+            assert_ne!(output.read_line(&mut line).unwrap(), 0, "the other process said nothing");
             if let Some(found) = line.strip_prefix(REPORT) {
                 report.push_str(found.trim());
                 break;
             }
         }
-        Self {
-            child,
-            _output: output,
-            report,
-        }
+        Self { child, _output: output, report }
     }
 
     fn kill(mut self) {
@@ -90,10 +76,7 @@ fn a_second_opener_in_another_process_is_refused_until_the_first_is_killed() {
     let path = directory.path().join("store.db");
     let holder = Other::open(&path);
     assert_eq!(holder.report, "OK");
-    assert_eq!(
-        Store::open_sqlite(text(&path), &KEY).unwrap_err().name(),
-        "STORE_IN_USE"
-    );
+    assert_eq!(Store::open_sqlite(text(&path), &KEY).unwrap_err().name(), "STORE_IN_USE");
     let third = Other::open(&path);
     assert_eq!(third.report, "STORE_IN_USE");
     third.kill();

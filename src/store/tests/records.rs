@@ -15,22 +15,12 @@ fn on_every_store(test: impl Fn(&dyn RecordStore)) {
 fn a_committed_record_is_read_back_and_a_deleted_one_is_gone() {
     on_every_store(|store| {
         assert!(store.is_empty().unwrap());
-        store
-            .commit(
-                vec![put("a", b"k", b"1"), put("b", b"k", b"2")],
-                Durability::Synced,
-            )
-            .unwrap();
+        store.commit(vec![put("a", b"k", b"1"), put("b", b"k", b"2")], Durability::Synced).unwrap();
         assert!(!store.is_empty().unwrap());
         assert_eq!(store.get("a", b"k").unwrap().unwrap(), b"1");
         assert_eq!(store.get("b", b"k").unwrap().unwrap(), b"2");
         assert_eq!(store.get("c", b"k").unwrap(), None);
-        store
-            .commit(
-                vec![delete("a", b"k"), delete("a", b"none")],
-                Durability::Relaxed,
-            )
-            .unwrap();
+        store.commit(vec![delete("a", b"k"), delete("a", b"none")], Durability::Relaxed).unwrap();
         assert_eq!(store.get("a", b"k").unwrap(), None);
         assert_eq!(store.get("b", b"k").unwrap().unwrap(), b"2");
     });
@@ -56,16 +46,9 @@ fn a_scan_gives_one_collection_in_the_order_of_bytes_and_in_pages() {
         let keys: [&[u8]; 6] = [b"", b"\x00", b"a", b"a\x00", b"b", b"\xff\xff"];
         let changes = keys.iter().rev().map(|key| put("a", key, key)).collect();
         store.commit(changes, Durability::Synced).unwrap();
-        store
-            .commit(vec![put("b", b"a", b"other")], Durability::Synced)
-            .unwrap();
+        store.commit(vec![put("b", b"a", b"other")], Durability::Synced).unwrap();
         let found = |after: Option<&[u8]>, limit| -> Vec<Vec<u8>> {
-            store
-                .scan("a", after, limit)
-                .unwrap()
-                .into_iter()
-                .map(|entry| entry.key)
-                .collect()
+            store.scan("a", after, limit).unwrap().into_iter().map(|entry| entry.key).collect()
         };
         assert_eq!(found(None, usize::MAX), keys);
         assert_eq!(found(None, 2), keys[..2]);
@@ -84,9 +67,7 @@ fn closing_is_idempotent_and_everything_after_it_answers_store_closed() {
         let errors = [
             store.get("a", b"k").unwrap_err(),
             store.scan("a", None, 1).unwrap_err(),
-            store
-                .commit(vec![put("a", b"k", b"1")], Durability::Synced)
-                .unwrap_err(),
+            store.commit(vec![put("a", b"k", b"1")], Durability::Synced).unwrap_err(),
             store.commit(Vec::new(), Durability::Synced).unwrap_err(),
             store.is_empty().unwrap_err(),
         ];

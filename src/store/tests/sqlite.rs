@@ -20,15 +20,11 @@ fn records_survive_closing_and_dropping() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     let store = SqliteStore::open(text(&path)).unwrap();
-    store
-        .commit(vec![put("a", b"k", b"1")], Durability::Synced)
-        .unwrap();
+    store.commit(vec![put("a", b"k", b"1")], Durability::Synced).unwrap();
     store.close().unwrap();
     assert!(!beside(&path, "-wal").exists());
     let store = SqliteStore::open(text(&path)).unwrap();
-    store
-        .commit(vec![put("a", b"l", b"2")], Durability::Relaxed)
-        .unwrap();
+    store.commit(vec![put("a", b"l", b"2")], Durability::Relaxed).unwrap();
     drop(store);
     let store = SqliteStore::open(text(&path)).unwrap();
     assert_eq!(store.scan("a", None, 9).unwrap().len(), 2);
@@ -36,30 +32,15 @@ fn records_survive_closing_and_dropping() {
 
 #[test]
 fn paths_that_name_no_file_are_refused() {
-    let before: Vec<_> = fs::read_dir(".")
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    for path in [
-        "",
-        ":memory:",
-        "file:store.db",
-        "FILE::memory:?cache=shared",
-        "a\0b",
-        "..",
-    ] {
+    let before: Vec<_> =
+        fs::read_dir(".").unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    for path in ["", ":memory:", "file:store.db", "FILE::memory:?cache=shared", "a\0b", ".."] {
         let error = SqliteStore::open(path).err().unwrap();
-        let expected = if path == ".." {
-            "STORE_IO"
-        } else {
-            "INVALID_FIELD"
-        };
+        let expected = if path == ".." { "STORE_IO" } else { "INVALID_FIELD" };
         assert_eq!(error.name(), expected, "{path:?}");
     }
-    let after: Vec<_> = fs::read_dir(".")
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
+    let after: Vec<_> =
+        fs::read_dir(".").unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(before, after);
 }
 
@@ -100,12 +81,7 @@ fn a_failed_opening_leaves_the_file_free() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     drop(Store::open_sqlite(text(&path), &KEY).unwrap());
-    assert_eq!(
-        Store::open_sqlite(text(&path), &[8; 32])
-            .unwrap_err()
-            .name(),
-        "WRONG_KEY"
-    );
+    assert_eq!(Store::open_sqlite(text(&path), &[8; 32]).unwrap_err().name(), "WRONG_KEY");
     Store::open_sqlite(text(&path), &KEY).unwrap();
 }
 
@@ -126,10 +102,7 @@ fn the_files_of_a_store_are_its_owners_alone() {
     let mut names = Vec::new();
     for entry in fs::read_dir(directory.path()).unwrap() {
         let entry = entry.unwrap();
-        assert_eq!(
-            entry.metadata().unwrap().permissions().mode() & 0o777,
-            0o600
-        );
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         names.push(entry.file_name().into_string().unwrap());
     }
     names.sort();
@@ -171,10 +144,7 @@ fn files_that_are_not_ours_are_refused_and_left_as_they_are() {
         E2eeError::corrupt("the file of the store is not an SQLite database")
     );
     let foreign = directory.path().join("foreign.db");
-    Connection::open(&foreign)
-        .unwrap()
-        .execute_batch("CREATE TABLE theirs (a)")
-        .unwrap();
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
     let before = fs::read(&foreign).unwrap();
     assert_eq!(
         open_error(&foreign),
@@ -191,14 +161,7 @@ fn a_newer_schema_is_refused() {
     drop(SqliteStore::open(text(&path)).unwrap());
     let set = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
     set("PRAGMA user_version = 2");
-    assert!(matches!(
-        open_error(&path),
-        E2eeError::NewerFormat {
-            found: 2,
-            supported: 1,
-            ..
-        }
-    ));
+    assert!(matches!(open_error(&path), E2eeError::NewerFormat { found: 2, supported: 1, .. }));
     set("PRAGMA user_version = -1");
     assert_eq!(open_error(&path).name(), "CORRUPT");
     set("PRAGMA user_version = 1");
@@ -236,9 +199,7 @@ fn a_damaged_page_is_corrupt_and_no_panic() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     let store = SqliteStore::open(text(&path)).unwrap();
-    let changes = (0..500_u32)
-        .map(|n| put("a", &n.to_be_bytes(), &[9; 200]))
-        .collect();
+    let changes = (0..500_u32).map(|n| put("a", &n.to_be_bytes(), &[9; 200])).collect();
     store.commit(changes, Durability::Synced).unwrap();
     drop(store);
     let mut bytes = fs::read(&path).unwrap();
@@ -257,10 +218,7 @@ fn a_damaged_page_is_corrupt_and_no_panic() {
 fn a_missing_directory_a_directory_and_a_dangling_link_are_io_errors() {
     let directory = tempfile::tempdir().unwrap();
     assert_eq!(open_error(directory.path()).name(), "STORE_IO");
-    assert_eq!(
-        open_error(&directory.path().join("none").join("store.db")).name(),
-        "STORE_IO"
-    );
+    assert_eq!(open_error(&directory.path().join("none").join("store.db")).name(), "STORE_IO");
     #[cfg(unix)]
     {
         let link = directory.path().join("link.db");
@@ -275,24 +233,17 @@ fn a_missing_directory_a_directory_and_a_dangling_link_are_io_errors() {
 fn a_commit_that_does_not_fit_fails_whole_and_a_later_one_succeeds() {
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(text(&directory.path().join("store.db"))).unwrap();
-    store
-        .commit(vec![put("a", b"k", b"old")], Durability::Synced)
-        .unwrap();
+    store.commit(vec![put("a", b"k", b"old")], Durability::Synced).unwrap();
     store.limit_pages(8);
-    let changes = vec![
-        put("a", b"k", b"new"),
-        put("a", b"large", &vec![1; 100_000]),
-        delete("a", b"k"),
-    ];
+    let changes =
+        vec![put("a", b"k", b"new"), put("a", b"large", &vec![1; 100_000]), delete("a", b"k")];
     let error = store.commit(changes, Durability::Synced).unwrap_err();
     assert_eq!(error.name(), "STORE_IO");
     assert!(error.to_string().contains("full"), "{error}");
     assert_eq!(store.get("a", b"k").unwrap().unwrap(), b"old");
     assert_eq!(store.get("a", b"large").unwrap(), None);
     store.limit_pages(1_000_000);
-    store
-        .commit(vec![put("a", b"k", b"new")], Durability::Relaxed)
-        .unwrap();
+    store.commit(vec![put("a", b"k", b"new")], Durability::Relaxed).unwrap();
     assert_eq!(store.get("a", b"k").unwrap().unwrap(), b"new");
 }
 
@@ -315,13 +266,9 @@ fn the_connection_is_set_up_for_durability() {
     for (pragma, value) in expected {
         assert_eq!(store.pragma(pragma), value, "{pragma}");
     }
-    store
-        .commit(vec![put("a", b"k", b"1")], Durability::Relaxed)
-        .unwrap();
+    store.commit(vec![put("a", b"k", b"1")], Durability::Relaxed).unwrap();
     assert_eq!(store.pragma("synchronous"), "1");
-    store
-        .commit(vec![put("a", b"k", b"2")], Durability::Synced)
-        .unwrap();
+    store.commit(vec![put("a", b"k", b"2")], Durability::Synced).unwrap();
     assert_eq!(store.pragma("synchronous"), "2");
 }
 
@@ -330,19 +277,11 @@ fn dropping_the_store_in_a_forked_child_leaves_the_files_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
     let mut store = SqliteStore::open(text(&path)).unwrap();
-    store
-        .commit(vec![put("a", b"k", b"1")], Durability::Synced)
-        .unwrap();
-    let before = (
-        fs::read(&path).unwrap(),
-        fs::read(beside(&path, "-wal")).unwrap(),
-    );
+    store.commit(vec![put("a", b"k", b"1")], Durability::Synced).unwrap();
+    let before = (fs::read(&path).unwrap(), fs::read(beside(&path, "-wal")).unwrap());
     store.pretend_to_be_forked();
     drop(store);
-    let after = (
-        fs::read(&path).unwrap(),
-        fs::read(beside(&path, "-wal")).unwrap(),
-    );
+    let after = (fs::read(&path).unwrap(), fs::read(beside(&path, "-wal")).unwrap());
     assert!(before == after);
     // As the connection still exists, SQLite itself refuses a second one here.
     assert_eq!(open_error(&path).name(), "STORE_IN_USE");

@@ -40,9 +40,8 @@ impl Clock for Reentrant {
             store.set_clock(Arc::new(Fixed(1))),
             Store::in_memory(&KEY).map(drop),
         ];
-        let names = results
-            .into_iter()
-            .map(|result| result.err().map_or("OK", |error| error.name()));
+        let names =
+            results.into_iter().map(|result| result.err().map_or("OK", |error| error.name()));
         self.answers.lock().unwrap().extend(names);
         Err(E2eeError::clock_failed("on purpose"))
     }
@@ -63,23 +62,14 @@ fn a_clock_that_calls_back_is_answered_busy_and_not_with_a_deadlock() {
 fn shutting_down_twice_is_fine_and_everything_after_it_answers_store_closed() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.db");
-    for store in [
-        Store::in_memory(&KEY).unwrap(),
-        Store::open_sqlite(text(&path), &KEY).unwrap(),
-    ] {
+    for store in [Store::in_memory(&KEY).unwrap(), Store::open_sqlite(text(&path), &KEY).unwrap()] {
         store.enter().unwrap();
         store.shut_down().unwrap();
         store.shut_down().unwrap();
         let key = store.vault().key("c", &["a"]);
         assert_eq!(store.enter().unwrap_err().name(), "STORE_CLOSED");
-        assert_eq!(
-            store.set_clock(Arc::new(Fixed(1))).unwrap_err().name(),
-            "STORE_CLOSED"
-        );
-        assert_eq!(
-            store.vault().read::<u32>(&key).unwrap_err().name(),
-            "STORE_CLOSED"
-        );
+        assert_eq!(store.set_clock(Arc::new(Fixed(1))).unwrap_err().name(), "STORE_CLOSED");
+        assert_eq!(store.vault().read::<u32>(&key).unwrap_err().name(), "STORE_CLOSED");
     }
 }
 
@@ -134,10 +124,7 @@ fn a_state_whose_commit_failed_is_what_the_store_holds() {
 #[test]
 fn the_debug_text_of_a_store_says_nothing() {
     // SEC-106
-    assert_eq!(
-        format!("{:?}", Store::in_memory(&KEY).unwrap()),
-        "Store { .. }"
-    );
+    assert_eq!(format!("{:?}", Store::in_memory(&KEY).unwrap()), "Store { .. }");
 }
 
 #[test]

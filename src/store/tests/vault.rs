@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{KEY, Shared, put};
 use crate::environment::{RandomBytes, SystemRandom};
 use crate::error::{E2eeError, Result};
-use crate::store::record_store::{Durability, RecordStore};
+use crate::store::record_store::{Change, Durability, Entry, RecordStore};
 use crate::store::{Batch, RecordKey, Vault};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,10 +19,7 @@ struct Record {
 }
 
 fn record(name: &str) -> Record {
-    Record {
-        name: name.to_owned(),
-        numbers: vec![1, 2, 3],
-    }
+    Record { name: name.to_owned(), numbers: vec![1, 2, 3] }
 }
 
 fn store(vault: &Vault, key: &RecordKey, value: &impl Serialize) {
@@ -90,18 +87,10 @@ fn a_header_of_a_newer_format_is_refused_even_if_the_rest_is_unknown() {
         surprise: bool,
     }
     let shared = Shared::new();
-    let header = rmp_serde::to_vec_named(&Newer {
-        format: 2,
-        surprise: true,
-    })
-    .unwrap();
+    let header = rmp_serde::to_vec_named(&Newer { format: 2, surprise: true }).unwrap();
     shared.set("vault", b"header", &header);
     match shared.vault().unwrap_err() {
-        E2eeError::NewerFormat {
-            found: 2,
-            supported: 1,
-            ..
-        } => {}
+        E2eeError::NewerFormat { found: 2, supported: 1, .. } => {}
         other => panic!("{other:?}"),
     }
 }
@@ -153,11 +142,8 @@ fn every_altered_byte_of_a_record_is_detected() {
 fn records_exchanged_within_or_between_collections_are_detected() {
     let shared = Shared::new();
     let vault = shared.vault().unwrap();
-    let (a, b, c) = (
-        vault.key("olm", &["a"]),
-        vault.key("olm", &["b"]),
-        vault.key("megolm", &["a"]),
-    );
+    let (a, b, c) =
+        (vault.key("olm", &["a"]), vault.key("olm", &["b"]), vault.key("megolm", &["a"]));
     store(&vault, &a, &record("a"));
     store(&vault, &b, &record("b"));
     store(&vault, &c, &record("c"));
@@ -190,11 +176,7 @@ fn a_record_of_a_newer_format_is_refused() {
     batch.set_record_format(9);
     vault.commit(batch).unwrap();
     match vault.read::<Record>(&key).unwrap_err() {
-        E2eeError::NewerFormat {
-            found: 9,
-            supported: 1,
-            ..
-        } => {}
+        E2eeError::NewerFormat { found: 9, supported: 1, .. } => {}
         other => panic!("{other:?}"),
     }
     let mut batch = Batch::new();
@@ -211,32 +193,18 @@ fn a_scan_finds_exactly_the_records_that_begin_with_the_parts() {
     for user in ["@a:hs", "@b:hs", "@a:h"] {
         for index in 0..90 {
             let key = vault.key("olm", &[user, "DEVICE", &index.to_string()]);
-            batch
-                .put(&key, &record(&format!("{user} {index}")))
-                .unwrap();
+            batch.put(&key, &record(&format!("{user} {index}"))).unwrap();
         }
     }
-    batch
-        .put(
-            &vault.key("megolm", &["@a:hs", "DEVICE", "1"]),
-            &record("megolm"),
-        )
-        .unwrap();
+    batch.put(&vault.key("megolm", &["@a:hs", "DEVICE", "1"]), &record("megolm")).unwrap();
     vault.commit(batch).unwrap();
     let found: Vec<(RecordKey, Record)> = vault.scan("olm", &["@a:hs"]).unwrap();
     assert_eq!(found.len(), 90);
-    assert!(
-        found
-            .iter()
-            .all(|(_, record)| record.name.starts_with("@a:hs "))
-    );
+    assert!(found.iter().all(|(_, record)| record.name.starts_with("@a:hs ")));
     for (key, record) in &found {
         assert_eq!(vault.read(key).unwrap().as_ref(), Some(record));
     }
-    assert_eq!(
-        vault.scan_keys("olm", &["@a:hs", "DEVICE"]).unwrap().len(),
-        90
-    );
+    assert_eq!(vault.scan_keys("olm", &["@a:hs", "DEVICE"]).unwrap().len(), 90);
     assert_eq!(
         vault.scan_keys("olm", &["@a:hs", "DEVICE", "7"]).unwrap(),
         [vault.key("olm", &["@a:hs", "DEVICE", "7"])]
@@ -258,11 +226,7 @@ fn the_parts_of_a_name_cannot_run_into_each_other() {
         vault.key("ca", &["b", "c"]),
     ];
     for (index, key) in keys.iter().enumerate() {
-        assert!(
-            keys[..index]
-                .iter()
-                .all(|other| other.bytes() != key.bytes())
-        );
+        assert!(keys[..index].iter().all(|other| other.bytes() != key.bytes()));
     }
     let prefix = vault.prefix("c", &["ab"]);
     assert!(prefix.covers(&keys[0]) && !prefix.covers(&keys[1]));
@@ -290,17 +254,10 @@ fn neither_values_nor_names_reach_the_store_below_nor_any_debug_text() {
     store(&vault, &key, &record("CANARY-VALUE"));
     for entry in shared.entries("c").iter().chain(&shared.entries("vault")) {
         for bytes in [&entry.key, &entry.value] {
-            assert!(
-                !bytes
-                    .windows(6)
-                    .any(|window| window == b"CANARY" || window == [7; 6])
-            );
+            assert!(!bytes.windows(6).any(|window| window == b"CANARY" || window == [7; 6]));
         }
     }
-    let debug = format!(
-        "{key:?} {vault:?} {:?}",
-        vault.prefix("c", &["CANARY-NAME"])
-    );
+    let debug = format!("{key:?} {vault:?} {:?}", vault.prefix("c", &["CANARY-NAME"]));
     assert_eq!(
         debug,
         "RecordKey { collection: \"c\", .. } Vault { .. } RecordPrefix { collection: \"c\", .. }"
@@ -352,6 +309,38 @@ fn a_large_record_survives_the_growing_of_its_buffer() {
     let large: Vec<u32> = (0..100_000).collect();
     store(&vault, &key, &large);
     assert_eq!(vault.read(&key).unwrap(), Some(large));
+}
+
+struct Disordered(Shared);
+
+impl RecordStore for Disordered {
+    fn get(&self, collection: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.0.get(collection, key)
+    }
+    fn scan(&self, collection: &str, _: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+        self.0.scan(collection, None, limit)
+    }
+    fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<()> {
+        self.0.commit(changes, durability)
+    }
+    fn is_empty(&self) -> Result<bool> {
+        self.0.is_empty()
+    }
+    fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+}
+
+#[test]
+fn a_store_that_lists_the_same_records_again_is_an_error_and_no_endless_loop() {
+    let store = Box::new(Disordered(Shared::new()));
+    let vault = Vault::open(store, &KEY, Arc::new(SystemRandom)).unwrap();
+    let mut batch = Batch::new();
+    for index in 0..40 {
+        batch.put(&vault.key("c", &["a", &index.to_string()]), &index).unwrap();
+    }
+    vault.commit(batch).unwrap();
+    assert_eq!(vault.scan_keys("c", &["a"]).unwrap_err().name(), "STORE_IO");
 }
 
 proptest! {
