@@ -65,6 +65,7 @@ impl Store {
     /// (`-wal`) while it is open, and an empty lock file (`-lock`) for good.
     /// After `fork()`, the child must not open a file that was open at the fork.
     pub fn open_sqlite(path: &str, key: &[u8]) -> Result<Arc<Self>> {
+        check_not_in_callback()?;
         check_key(key)?;
         Self::with_record_store(Box::new(SqliteStore::open(path)?), key, Arc::new(SystemRandom))
     }
