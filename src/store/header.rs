@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::record_key::KeyHash;
 use super::record_store::{Change, Durability, RecordStore};
 use super::vault::{VAULT_FORMAT, cipher};
 use crate::environment::RandomBytes;
@@ -46,7 +47,7 @@ struct HeaderFormat {
 /// The keys at work, derived from the data key.
 pub(super) struct Subkeys {
     pub(super) cipher: XChaCha20Poly1305,
-    pub(super) key_hash: Hmac<Sha256>,
+    pub(super) key_hash: KeyHash,
 }
 
 /// The data key of a store; a new one if the store is empty.
@@ -74,7 +75,8 @@ pub(super) fn derive_subkeys(data_key: &[u8; KEY_LENGTH]) -> Result<Subkeys> {
     derivation
         .expand(b"libmatrixe2ee store keys 1", subkey.as_mut_slice())
         .map_err(|_| failed())?;
-    let key_hash = Hmac::new_from_slice(subkey.as_slice()).map_err(|_| failed())?;
+    let keyed = Hmac::new_from_slice(subkey.as_slice()).map_err(|_| failed())?;
+    let key_hash = KeyHash::new(keyed);
     Ok(Subkeys { cipher, key_hash })
 }
 

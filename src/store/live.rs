@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::vault::{RecordKey, RecordPrefix};
+use super::record_key::{RecordKey, RecordPrefix};
 use crate::error::{E2eeError, Result};
 
 /// A shared in-memory object whose truth is in the store.
@@ -47,7 +47,7 @@ impl<S> Live<S> {
                 return Err(not_found());
             }
         };
-        Ok(LiveGuard { cell, state, valid: true })
+        Ok(LiveGuard { state, cell, valid: true })
     }
 
     /// Creates what does not exist yet. `make` commits to the store and returns
@@ -82,7 +82,7 @@ impl<S> Live<S> {
         let mut guard = self.lock(load)?;
         guard.valid = false;
         commit()?;
-        guard.cell_after_drop_erased();
+        *guard.cell = Cell::Erased;
         Ok(())
     }
 
@@ -94,10 +94,13 @@ impl<S> Live<S> {
 }
 
 /// The state, locked.
+///
+/// The fields are dropped in this order: this guard's `Arc` is gone before the
+/// next holder of the lock asks to be the only one.
 pub(crate) struct LiveGuard<'a, S> {
+    state: Arc<S>,
     /// `Unloaded` for as long as the guard holds the state.
     cell: MutexGuard<'a, Cell<S>>,
-    state: Arc<S>,
     /// Whether the state is what the store holds, and goes back to the cell.
     valid: bool,
 }
@@ -134,10 +137,6 @@ impl<S> LiveGuard<'_, S> {
         let result = self.change(|state| change(state, &mut begun));
         self.valid |= was_valid && !begun;
         result
-    }
-
-    fn cell_after_drop_erased(&mut self) {
-        *self.cell = Cell::Erased;
     }
 }
 

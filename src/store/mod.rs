@@ -4,11 +4,11 @@
 //! `RecordStore` keeps opaque bytes, in SQLite or in memory. The vault above it
 //! encrypts. The registry of live objects above that makes all handles of one
 //! object share one state.
-#![allow(dead_code)] // Until the rooms above use it.
 
 mod header;
 mod live;
 mod memory;
+mod record_key;
 mod record_store;
 mod secret_buffer;
 mod sqlite;
@@ -24,9 +24,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use live::{Live, LiveGuard, LiveRegistry};
 #[allow(unused_imports)]
+pub(crate) use record_key::{RecordKey, RecordPrefix};
+#[allow(unused_imports)]
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
 #[allow(unused_imports)]
-pub(crate) use vault::{Batch, RecordKey, RecordPrefix, Vault};
+pub(crate) use vault::{Batch, Vault};
 
 use crate::environment::{
     Clock, Process, RandomBytes, SystemClock, SystemRandom, check_not_in_callback, read_clock,
@@ -62,6 +64,7 @@ impl Store {
     /// (`-wal`) while it is open, and an empty lock file (`-lock`) for good.
     /// After `fork()`, the child must not open a file that was open at the fork.
     pub fn open_sqlite(path: &str, key: &[u8]) -> Result<Arc<Self>> {
+        check_not_in_callback()?;
         check_key(key)?;
         Self::with_record_store(Box::new(SqliteStore::open(path)?), key, Arc::new(SystemRandom))
     }
@@ -107,9 +110,7 @@ impl Store {
     pub fn shut_down(&self) -> Result<()> {
         check_not_in_callback()?;
         self.process.check()?;
-        if self.shut_down.swap(true, Ordering::AcqRel) {
-            return Ok(());
-        }
+        self.shut_down.store(true, Ordering::Release);
         self.vault.close()
     }
 

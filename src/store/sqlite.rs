@@ -69,6 +69,32 @@ impl SqliteStore {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+impl SqliteStore {
+    pub(super) fn limit_pages(&self, pages: i64) {
+        let guard = self.open.lock().unwrap();
+        let connection = &guard.as_ref().unwrap().connection;
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+    }
+
+    pub(super) fn pragma(&self, name: &str) -> String {
+        let guard = self.open.lock().unwrap();
+        let connection = &guard.as_ref().unwrap().connection;
+        let value: rusqlite::types::Value =
+            connection.pragma_query_value(None, name, |row| row.get(0)).unwrap();
+        match value {
+            rusqlite::types::Value::Integer(number) => number.to_string(),
+            rusqlite::types::Value::Text(text) => text,
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn pretend_to_be_forked(&mut self) {
+        self.process = 0;
+    }
+}
+
 /// The open file behind a guard, with no transaction left open by a failed rollback.
 fn ready(guard: &mut Option<OpenFile>) -> Result<&mut OpenFile> {
     let open = guard.as_mut().ok_or_else(|| E2eeError::store_closed("the store was shut down"))?;
@@ -81,47 +107,38 @@ fn ready(guard: &mut Option<OpenFile>) -> Result<&mut OpenFile> {
 }
 
 fn connect(path: &Path) -> Result<Connection> {
-    let fail = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => in_use(),
-        _ => sqlite_error("open the store", &error),
-    };
     // No SQLITE_OPEN_URI: a path is a path. No SQLITE_OPEN_CREATE: the file
     // exists by now, with its own permissions.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(fail)?;
-    connection.execute_batch(CONNECTION_PRAGMAS).map_err(fail)?;
-    if connection.is_readonly("main").map_err(fail)? {
+    let mut connection = Connection::open_with_flags(path, flags).map_err(opening_error)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(opening_error)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true).map_err(opening_error)?;
+    connection.execute_batch(CONNECTION_PRAGMAS).map_err(opening_error)?;
+    if connection.is_readonly("main").map_err(opening_error)? {
         return Err(E2eeError::store_io("the file of the store is read-only"));
     }
     // Before anything is written, so that another program's file stays as it is.
     let version = schema_version(&connection)?;
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(fail)?;
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(opening_error)?;
     if mode != "wal" {
         return Err(E2eeError::store_io(
             "SQLite could not switch the store to write-ahead logging",
         ));
     }
-    migrate(&mut connection, version).map_err(fail)?;
+    migrate(&mut connection, version).map_err(opening_error)?;
     check_schema(&connection)?;
     Ok(connection)
 }
 
 /// The format of the file; 0 for one that is still empty.
 fn schema_version(connection: &Connection) -> Result<i32> {
-    let fail = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => in_use(),
-        Some(ErrorCode::NotADatabase) => {
-            E2eeError::corrupt("the file of the store is not an SQLite database")
-        }
-        _ => sqlite_error("open the store", &error),
+    let number = |sql: &str| {
+        connection.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(opening_error)
     };
-    let number =
-        |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(fail);
     let application_id = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     let objects = number("SELECT count(*) FROM sqlite_schema")?;
@@ -219,9 +236,10 @@ impl RecordStore for SqliteStore {
     }
 
     fn close(&self) -> Result<()> {
-        // Also after a panic, so that the file is usable again.
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        open.map_or(Ok(()), OpenFile::close)
+        // Also after a panic, so that the file is usable again. The lock is
+        // held to the end: a second caller returns when the file is free.
+        let mut guard = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        guard.take().map_or(Ok(()), OpenFile::close)
     }
 }
 
@@ -288,11 +306,22 @@ impl Drop for SqliteStore {
     }
 }
 
+/// At opening, a busy file is one that somebody else has open.
+fn opening_error(error: rusqlite::Error) -> E2eeError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => in_use(),
+        _ => sqlite_error("open the store", &error),
+    }
+}
+
 /// SQLite's own sentences only: its messages may name paths.
 fn sqlite_error(action: &str, error: &rusqlite::Error) -> E2eeError {
     match error {
         rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
-            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => {
+            ErrorCode::NotADatabase => {
+                E2eeError::corrupt("the file of the store is not an SQLite database")
+            }
+            ErrorCode::DatabaseCorrupt => {
                 E2eeError::corrupt(format!("could not {action}: the file of the store is damaged"))
             }
             _ => E2eeError::store_io(format!("could not {action}: {failure}")),

@@ -5,12 +5,6 @@
 //! store below sees collection names, the number and sizes of records and which
 //! of them share a beginning of their names, but no user, room or secret.
 //!
-//! **Keys.** A record's name is a list of parts, such as user, device, room. Its
-//! key is 16 bytes of a keyed hash for each beginning of the list (`[user]`,
-//! `[user, device]`, ...) and 16 more for the whole, so that the records under
-//! a beginning stand together. *All records of one collection have the same
-//! number of parts.*
-//!
 //! **Values.** Nonce, then XChaCha20-Poly1305 over one format byte and the
 //! MessagePack of the record with its field names. The associated data are the
 //! collection, the key and the format of the vault: a record that was moved to
@@ -25,13 +19,12 @@ use std::sync::Arc;
 
 use chacha20poly1305::aead::inout::InOutBuf;
 use chacha20poly1305::{AeadInOut, KeyInit, Tag, XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::header::{self, Subkeys};
+use super::record_key::{KeyHash, RecordKey, RecordPrefix};
 use super::record_store::{Change, Durability, RecordStore};
 use super::secret_buffer::SecretBuffer;
 use crate::environment::RandomBytes;
@@ -39,8 +32,6 @@ use crate::error::{E2eeError, Result};
 
 const NONCE_LENGTH: usize = 24;
 const TAG_LENGTH: usize = 16;
-/// What one level of a record key has, and the whole key in addition.
-const LEVEL_LENGTH: usize = 16;
 /// The format of keys, nonces and associated data; a header has the same number.
 pub(super) const VAULT_FORMAT: u8 = 1;
 /// The format of the records' own contents, inside the encryption.
@@ -50,45 +41,6 @@ const USUAL_RECORD: usize = 1024;
 /// Scans begin with a short page, as most find few records, and then take longer ones.
 const FIRST_PAGE: usize = 16;
 const LONGEST_PAGE: usize = 256;
-
-/// The hashed name of one record. It reveals nothing of the name and serves as
-/// a key of maps.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct RecordKey {
-    pub(crate) collection: &'static str,
-    bytes: Vec<u8>,
-}
-
-/// The hashed beginning of the names of some records of a collection.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct RecordPrefix {
-    collection: &'static str,
-    bytes: Vec<u8>,
-}
-
-impl RecordPrefix {
-    pub(crate) fn covers(&self, key: &RecordKey) -> bool {
-        self.collection == key.collection && key.bytes.starts_with(&self.bytes)
-    }
-}
-
-impl fmt::Debug for RecordKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("RecordKey")
-            .field("collection", &self.collection)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for RecordPrefix {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("RecordPrefix")
-            .field("collection", &self.collection)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Changes that are committed together, in their order.
 pub(crate) struct Batch {
@@ -142,12 +94,28 @@ impl Batch {
     }
 }
 
+#[cfg(test)]
+#[allow(clippy::indexing_slicing)]
+impl Batch {
+    /// Makes all records look like ones of another format.
+    pub(super) fn set_record_format(&mut self, format: u8) {
+        for value in self.changes.iter_mut().filter_map(|change| change.value.as_mut()) {
+            value[NONCE_LENGTH] = format;
+        }
+    }
+
+    /// Stores bytes that no version of this library would write.
+    pub(super) fn put_plaintext(&mut self, key: &RecordKey, plaintext: &[u8]) {
+        let value = Some(Zeroizing::new([&[0; NONCE_LENGTH], plaintext].concat()));
+        self.changes.push(Pending { key: key.clone(), value });
+    }
+}
+
 /// An encrypted record store.
 pub(crate) struct Vault {
     records: Box<dyn RecordStore>,
     cipher: XChaCha20Poly1305,
-    /// Keyed once; each record key starts from a copy.
-    key_hash: Hmac<Sha256>,
+    key_hash: KeyHash,
     random: Arc<dyn RandomBytes>,
 }
 
@@ -165,39 +133,17 @@ impl Vault {
 
     /// The key of the record of that name. Each collection has names of one length.
     pub(crate) fn key(&self, collection: &'static str, parts: &[&str]) -> RecordKey {
-        let mut bytes =
-            Vec::with_capacity(LEVEL_LENGTH.saturating_mul(parts.len().saturating_add(1)));
-        let last = self.hash_levels(collection, parts, &mut bytes);
-        bytes.extend(last.iter().skip(LEVEL_LENGTH));
-        RecordKey { collection, bytes }
+        self.key_hash.key(collection, parts)
     }
 
     /// The beginning of the keys of all records whose names begin with these parts.
     pub(crate) fn prefix(&self, collection: &'static str, parts: &[&str]) -> RecordPrefix {
-        let mut bytes = Vec::with_capacity(LEVEL_LENGTH.saturating_mul(parts.len()));
-        self.hash_levels(collection, parts, &mut bytes);
-        RecordPrefix { collection, bytes }
-    }
-
-    /// Appends the levels of a key and returns the whole hash of the last one.
-    fn hash_levels(&self, collection: &str, parts: &[&str], bytes: &mut Vec<u8>) -> [u8; 32] {
-        let mut state = self.key_hash.clone();
-        hash_framed(&mut state, collection);
-        if parts.is_empty() {
-            return state.finalize().into_bytes().into();
-        }
-        let mut last = [0; 32];
-        for part in parts {
-            hash_framed(&mut state, part);
-            last = state.clone().finalize().into_bytes().into();
-            bytes.extend(last.iter().take(LEVEL_LENGTH));
-        }
-        last
+        self.key_hash.prefix(collection, parts)
     }
 
     /// Reads a record.
     pub(crate) fn read<T: DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<T>> {
-        match self.records.get(key.collection, &key.bytes)? {
+        match self.records.get(key.collection, key.bytes())? {
             Some(value) => self.decrypt(key, value).map(Some),
             None => Ok(None),
         }
@@ -241,17 +187,21 @@ impl Vault {
     ) -> Result<()> {
         let prefix = self.prefix(collection, parts);
         // Every full key is longer than the prefix, hence strictly after it.
-        let mut after = prefix.bytes.clone();
+        let mut after = prefix.bytes().to_vec();
         let mut limit = FIRST_PAGE;
         loop {
             let page = self.records.scan(collection, Some(&after), limit)?;
             let is_last = page.len() < limit;
             for entry in page {
-                let key = RecordKey { collection, bytes: entry.key };
-                if !prefix.covers(&key) || key.bytes <= after {
+                if entry.key <= after {
+                    return Err(E2eeError::store_io("the store listed its records out of order"));
+                }
+                let key = RecordKey::from_stored(collection, entry.key);
+                if !prefix.covers(&key) {
                     return Ok(());
                 }
-                after.clone_from(&key.bytes);
+                after.clear();
+                after.extend_from_slice(key.bytes());
                 each(key, entry.value)?;
             }
             if is_last {
@@ -283,7 +233,7 @@ impl Vault {
                 }
                 None => None,
             };
-            encrypted.push(Change { collection: key.collection, key: key.bytes, value });
+            encrypted.push(Change { collection: key.collection, key: key.into_bytes(), value });
         }
         self.records.commit(encrypted, durability)
     }
@@ -351,19 +301,13 @@ impl fmt::Debug for Vault {
     }
 }
 
-/// The length first, so that `["ab", "c"]` and `["a", "bc"]` differ.
-fn hash_framed(state: &mut Hmac<Sha256>, text: &str) {
-    state.update(&(text.len() as u64).to_be_bytes());
-    state.update(text.as_bytes());
-}
-
 fn associated_data(key: &RecordKey) -> Vec<u8> {
     let collection = key.collection.as_bytes();
     let mut data =
-        Vec::with_capacity(collection.len().saturating_add(key.bytes.len()).saturating_add(9));
+        Vec::with_capacity(collection.len().saturating_add(key.bytes().len()).saturating_add(9));
     data.extend_from_slice(&(collection.len() as u64).to_be_bytes());
     data.extend_from_slice(collection);
-    data.extend_from_slice(&key.bytes);
+    data.extend_from_slice(key.bytes());
     data.push(VAULT_FORMAT);
     data
 }

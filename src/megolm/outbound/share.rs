@@ -85,8 +85,7 @@ impl OutboundMegolmSession {
             })
             .collect();
         state.check_audience(visibility.shares_history(), &audience.users, &present)?;
-        state.change_late(|state, begun| {
-            *begun = true;
+        state.change(|state| {
             let mut batch = Batch::new();
             if state.period != period || state.shared_history.is_none() {
                 state.period = period;
