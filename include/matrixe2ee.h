@@ -225,19 +225,19 @@ typedef struct matrixe2ee_clock {
 } matrixe2ee_clock;
 
 #ifdef __cplusplus
-extern "C" {
+extern "C"    {
 #endif // __cplusplus
 
 /// The status of an error, the same that the failed call returned.
 ///
 /// Gives MATRIXE2EE_STATUS_OK for NULL.
-matrixe2ee_status matrixe2ee_error_code(const struct matrixe2ee_error *error);
+matrixe2ee_status matrixe2ee_error_code(const matrixe2ee_error *error);
 
 /// What went wrong, as an English sentence for logs. It holds no key and no
 /// plaintext.
 ///
 /// The text belongs to the error object and lives as long as it. NULL for NULL.
-const char *matrixe2ee_error_message(const struct matrixe2ee_error *error);
+const char *matrixe2ee_error_message(const matrixe2ee_error *error);
 
 /// The error as a JSON object, with the fields that a program may act on:
 /// {"code": 305, "name": "UNKNOWN_INDEX", "detail": "...", "first_known": 4, "got": 2}.
@@ -248,11 +248,11 @@ const char *matrixe2ee_error_message(const struct matrixe2ee_error *error);
 /// event_id (REPLAY), found and supported (NEWER_FORMAT).
 ///
 /// The text belongs to the error object and lives as long as it. NULL for NULL.
-const char *matrixe2ee_error_json(const struct matrixe2ee_error *error);
+const char *matrixe2ee_error_json(const matrixe2ee_error *error);
 
 /// Releases an error object and its texts. NULL is ignored. Unlike a handle,
 /// an error object must not be freed twice.
-void matrixe2ee_error_free(struct matrixe2ee_error *error);
+void matrixe2ee_error_free(matrixe2ee_error *error);
 
 /// The name of a status, for example "UNKNOWN_INDEX"; "UNKNOWN" for a number
 /// that this version does not know. The text is static: do not free it.
@@ -272,8 +272,9 @@ void matrixe2ee_string_free(char *string);
 
 /// Overwrites memory with zeroes in a way that the compiler does not leave out:
 /// for the program's own copies of keys and plaintexts. NULL is ignored.
-void matrixe2ee_wipe(void *data,
-                     size_t length);
+void matrixe2ee_wipe(
+    void *data,
+    size_t length);
 
 /// Makes the body of a request to /keys/claim, asking for one signed_curve25519
 /// key for each device.
@@ -288,10 +289,11 @@ void matrixe2ee_wipe(void *data,
 /// matrixe2ee_string_free().
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_JSON, INVALID_FIELD, TOO_LARGE.
-matrixe2ee_status matrixe2ee_keys_claim_request(const char *devices,
-                                                int64_t timeout_ms,
-                                                char **out,
-                                                struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_keys_claim_request(
+    const char *devices,
+    int64_t timeout_ms,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Reads the server's answer to /keys/claim, dropping what was not asked for.
 ///
@@ -308,10 +310,11 @@ matrixe2ee_status matrixe2ee_keys_claim_request(const char *devices,
 /// A device without a usable key is absent.
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_JSON, INVALID_FIELD, TOO_LARGE.
-matrixe2ee_status matrixe2ee_read_keys_claim_response(const char *request,
-                                                      const char *response,
-                                                      char **out,
-                                                      struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_read_keys_claim_response(
+    const char *request,
+    const char *response,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Checks one Ed25519 signature of a signed JSON object: the status is the
 /// answer.
@@ -326,11 +329,12 @@ matrixe2ee_status matrixe2ee_read_keys_claim_response(const char *request,
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_JSON, INVALID_FIELD, TOO_LARGE,
 /// INVALID_KEY, BAD_SIGNATURE (missing, or does not verify).
-matrixe2ee_status matrixe2ee_verify_signed_json(const char *object,
-                                                const char *user_id,
-                                                const char *key_id,
-                                                const char *public_key,
-                                                struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_verify_signed_json(
+    const char *object,
+    const char *user_id,
+    const char *key_id,
+    const char *public_key,
+    matrixe2ee_error **err);
 
 /// Writes a JSON value as canonical JSON: sorted keys, no spaces, integers only.
 ///
@@ -340,9 +344,10 @@ matrixe2ee_status matrixe2ee_verify_signed_json(const char *object,
 /// \param out {"a":2,"b":1}, to be released with matrixe2ee_string_free().
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_JSON, INVALID_FIELD, TOO_LARGE.
-matrixe2ee_status matrixe2ee_canonical_json(const char *value,
-                                            char **out,
-                                            struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_canonical_json(
+    const char *value,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Makes a store that lives in memory only, for tests and for programs that
 /// keep nothing.
@@ -352,10 +357,11 @@ matrixe2ee_status matrixe2ee_canonical_json(const char *value,
 /// \param out the new store, to be released with matrixe2ee_store_free().
 ///
 /// Errors: NULL_POINTER, INVALID_LENGTH (key_len is not 32).
-matrixe2ee_status matrixe2ee_store_in_memory(const uint8_t *key,
-                                             size_t key_len,
-                                             struct matrixe2ee_store **out,
-                                             struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_store_in_memory(
+    const uint8_t *key,
+    size_t key_len,
+    matrixe2ee_store **out,
+    matrixe2ee_error **err);
 
 /// Opens the store in an SQLite file, or creates the file.
 ///
@@ -371,11 +377,12 @@ matrixe2ee_status matrixe2ee_store_in_memory(const uint8_t *key,
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (key_len is not 32),
 /// STORE_IN_USE, WRONG_KEY, CORRUPT, NEWER_FORMAT, STORE_IO.
-matrixe2ee_status matrixe2ee_store_open_sqlite(const char *path,
-                                               const uint8_t *key,
-                                               size_t key_len,
-                                               struct matrixe2ee_store **out,
-                                               struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_store_open_sqlite(
+    const char *path,
+    const uint8_t *key,
+    size_t key_len,
+    matrixe2ee_store **out,
+    matrixe2ee_error **err);
 
 /// Gives the store, and everything opened on it, another clock than the
 /// system's.
@@ -390,9 +397,10 @@ matrixe2ee_status matrixe2ee_store_open_sqlite(const char *path,
 /// the store.
 ///
 /// Errors: NULL_POINTER, INVALID_LENGTH, STORE_CLOSED.
-matrixe2ee_status matrixe2ee_store_set_clock(const struct matrixe2ee_store *store,
-                                             const struct matrixe2ee_clock *clock,
-                                             struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_store_set_clock(
+    const matrixe2ee_store *store,
+    const matrixe2ee_clock *clock,
+    matrixe2ee_error **err);
 
 /// Closes the store: writes what is still to be written and releases the file,
 /// so that it can be opened again.
@@ -403,15 +411,16 @@ matrixe2ee_status matrixe2ee_store_set_clock(const struct matrixe2ee_store *stor
 /// earlier calls reported as done is not affected.
 ///
 /// Errors: STORE_IO.
-matrixe2ee_status matrixe2ee_store_shut_down(const struct matrixe2ee_store *store,
-                                             struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_store_shut_down(
+    const matrixe2ee_store *store,
+    matrixe2ee_error **err);
 
 /// Releases a store handle. NULL, freed handles and handles of other kinds are
 /// ignored.
 ///
 /// This does not close the store while an account, channel or session opened
 /// on it still has a handle: for that there is matrixe2ee_store_shut_down().
-void matrixe2ee_store_free(struct matrixe2ee_store *store);
+void matrixe2ee_store_free(matrixe2ee_store *store);
 
 /// Opens the account of a device, or creates it with new keys the first time.
 ///
@@ -422,11 +431,12 @@ void matrixe2ee_store_free(struct matrixe2ee_store *store);
 /// \param device_id the device ID that the server gave at login.
 ///
 /// Errors: INVALID_FIELD (a malformed ID).
-matrixe2ee_status matrixe2ee_account_open(const struct matrixe2ee_store *store,
-                                          const char *user_id,
-                                          const char *device_id,
-                                          struct matrixe2ee_account **out,
-                                          struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_open(
+    const matrixe2ee_store *store,
+    const char *user_id,
+    const char *device_id,
+    matrixe2ee_account **out,
+    matrixe2ee_error **err);
 
 /// Takes over an account that libolm (olm_pickle_account) has pickled: same keys, same device.
 ///
@@ -437,14 +447,15 @@ matrixe2ee_status matrixe2ee_account_open(const struct matrixe2ee_store *store,
 /// \param out the account, to be released with matrixe2ee_account_free().
 ///
 /// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle).
-matrixe2ee_status matrixe2ee_account_from_libolm_pickle(const struct matrixe2ee_store *store,
-                                                        const char *user_id,
-                                                        const char *device_id,
-                                                        const char *pickle,
-                                                        const uint8_t *pickle_key,
-                                                        size_t pickle_key_len,
-                                                        struct matrixe2ee_account **out,
-                                                        struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_from_libolm_pickle(
+    const matrixe2ee_store *store,
+    const char *user_id,
+    const char *device_id,
+    const char *pickle,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    matrixe2ee_account **out,
+    matrixe2ee_error **err);
 
 /// Takes over an account that vodozemac has pickled: same keys, same device.
 ///
@@ -455,53 +466,59 @@ matrixe2ee_status matrixe2ee_account_from_libolm_pickle(const struct matrixe2ee_
 /// \param out the account, to be released with matrixe2ee_account_free().
 ///
 /// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle).
-matrixe2ee_status matrixe2ee_account_from_vodozemac_pickle(const struct matrixe2ee_store *store,
-                                                           const char *user_id,
-                                                           const char *device_id,
-                                                           const char *pickle,
-                                                           const uint8_t *pickle_key,
-                                                           size_t pickle_key_len,
-                                                           struct matrixe2ee_account **out,
-                                                           struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_from_vodozemac_pickle(
+    const matrixe2ee_store *store,
+    const char *user_id,
+    const char *device_id,
+    const char *pickle,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    matrixe2ee_account **out,
+    matrixe2ee_error **err);
 
 /// The user ID that the account was opened with.
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
-matrixe2ee_status matrixe2ee_account_user_id(const struct matrixe2ee_account *account,
-                                             char **out,
-                                             struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_user_id(
+    const matrixe2ee_account *account,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The device ID that the account was opened with.
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
-matrixe2ee_status matrixe2ee_account_device_id(const struct matrixe2ee_account *account,
-                                               char **out,
-                                               struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_device_id(
+    const matrixe2ee_account *account,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The Curve25519 identity key in unpadded base64: other devices know this device
 /// by it in Olm messages ("sender_key").
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
-matrixe2ee_status matrixe2ee_account_identity_key(const struct matrixe2ee_account *account,
-                                                  char **out,
-                                                  struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_identity_key(
+    const matrixe2ee_account *account,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The Ed25519 fingerprint key in unpadded base64: it signs for this device and is
 /// what users compare.
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
-matrixe2ee_status matrixe2ee_account_fingerprint_key(const struct matrixe2ee_account *account,
-                                                     char **out,
-                                                     struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_fingerprint_key(
+    const matrixe2ee_account *account,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The signed device keys, as /keys/upload takes them in "device_keys".
 ///
 /// \param out {"user_id": "...", "device_id": "...", "algorithms": [...], "keys":
 /// {"curve25519:DEVICE": "...", "ed25519:DEVICE": "..."}, "signatures": {...}}, to
 /// be released with matrixe2ee_string_free().
-matrixe2ee_status matrixe2ee_account_device_keys(const struct matrixe2ee_account *account,
-                                                 char **out,
-                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_device_keys(
+    const matrixe2ee_account *account,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The body of the next request to /keys/upload, or NULL if there is nothing to
 /// upload.
@@ -516,9 +533,10 @@ matrixe2ee_status matrixe2ee_account_device_keys(const struct matrixe2ee_account
 /// NULL, with MATRIXE2EE_STATUS_OK, if there is nothing to upload.
 ///
 /// Errors: only the common ones.
-matrixe2ee_status matrixe2ee_account_keys_upload_request(const struct matrixe2ee_account *account,
-                                                         char **out,
-                                                         struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_keys_upload_request(
+    const matrixe2ee_account *account,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Tells the account what the server answered to the body of
 /// matrixe2ee_account_keys_upload_request(). On return it is on disk.
@@ -532,10 +550,11 @@ matrixe2ee_status matrixe2ee_account_keys_upload_request(const struct matrixe2ee
 /// {"signed_curve25519": 50}}.
 ///
 /// Errors: INVALID_FIELD (no request is open), INVALID_JSON, TOO_LARGE.
-matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(const struct matrixe2ee_account *account,
-                                                                  uint16_t http_status,
-                                                                  const char *body,
-                                                                  struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
+    const matrixe2ee_account *account,
+    uint16_t http_status,
+    const char *body,
+    matrixe2ee_error **err);
 
 /// Tells the account how many of its keys the server still has, from each answer to
 /// /sync. On return it is on disk.
@@ -546,10 +565,11 @@ matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(const struct m
 /// ["signed_curve25519"]; NULL if the answer has no such field.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
-matrixe2ee_status matrixe2ee_account_receive_key_counts(const struct matrixe2ee_account *account,
-                                                        const char *one_time_counts,
-                                                        const char *unused_fallback_types,
-                                                        struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_receive_key_counts(
+    const matrixe2ee_account *account,
+    const char *one_time_counts,
+    const char *unused_fallback_types,
+    matrixe2ee_error **err);
 
 /// Signs a JSON object with the fingerprint key.
 ///
@@ -558,10 +578,11 @@ matrixe2ee_status matrixe2ee_account_receive_key_counts(const struct matrixe2ee_
 /// released with matrixe2ee_string_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
-matrixe2ee_status matrixe2ee_account_sign_json(const struct matrixe2ee_account *account,
-                                               const char *object,
-                                               char **out,
-                                               struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_sign_json(
+    const matrixe2ee_account *account,
+    const char *object,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Lists the inbound Megolm sessions that are stored.
 ///
@@ -572,21 +593,23 @@ matrixe2ee_status matrixe2ee_account_sign_json(const struct matrixe2ee_account *
 /// "owner_user_id" is absent while the owner is unknown.
 ///
 /// Errors: INVALID_FIELD.
-matrixe2ee_status matrixe2ee_account_list_sessions(const struct matrixe2ee_account *account,
-                                                   const char *room_id,
-                                                   char **out,
-                                                   struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_list_sessions(
+    const matrixe2ee_account *account,
+    const char *room_id,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Erases the account and everything stored under it: channels, sessions, keys.
 ///
 /// On return it is gone from disk, and every handle to any of it answers NOT_FOUND.
 /// The handles must still be freed.
-matrixe2ee_status matrixe2ee_account_erase(const struct matrixe2ee_account *account,
-                                           struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_account_erase(
+    const matrixe2ee_account *account,
+    matrixe2ee_error **err);
 
 /// Releases an account handle. NULL, freed handles and handles of other kinds are
 /// ignored. What is stored stays.
-void matrixe2ee_account_free(struct matrixe2ee_account *account);
+void matrixe2ee_account_free(matrixe2ee_account *account);
 
 /// Makes the channel to a device with which there is none yet.
 ///
@@ -603,11 +626,12 @@ void matrixe2ee_account_free(struct matrixe2ee_account *account);
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
 /// UNKNOWN_ALGORITHM, ALREADY_EXISTS (open it with
 /// matrixe2ee_olm_channel_create_from_storage() and add a session).
-matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(const struct matrixe2ee_account *account,
-                                                                 const char *recipient_device_keys,
-                                                                 const char *recipient_one_time_key,
-                                                                 struct matrixe2ee_olm_channel **out,
-                                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(
+    const matrixe2ee_account *account,
+    const char *recipient_device_keys,
+    const char *recipient_one_time_key,
+    matrixe2ee_olm_channel **out,
+    matrixe2ee_error **err);
 
 /// Makes the channel from the first message of a device with which there is none
 /// yet.
@@ -630,14 +654,15 @@ matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(const struct ma
 /// NOT_ENCRYPTED_FOR_US, NO_SESSION (not the first message of a session),
 /// UNABLE_TO_DECRYPT, ALREADY_EXISTS (open it with
 /// matrixe2ee_olm_channel_create_from_storage() and decrypt there).
-matrixe2ee_status matrixe2ee_olm_channel_create_from_encrypted_message(const struct matrixe2ee_account *account,
-                                                                       const char *partner_user_id,
-                                                                       const char *partner_identity_key,
-                                                                       const char *content,
-                                                                       const char *partner_device_id,
-                                                                       const char *partner_fingerprint_key,
-                                                                       struct matrixe2ee_olm_channel **out,
-                                                                       struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_create_from_encrypted_message(
+    const matrixe2ee_account *account,
+    const char *partner_user_id,
+    const char *partner_identity_key,
+    const char *content,
+    const char *partner_device_id,
+    const char *partner_fingerprint_key,
+    matrixe2ee_olm_channel **out,
+    matrixe2ee_error **err);
 
 /// Opens a channel that is stored.
 ///
@@ -645,11 +670,12 @@ matrixe2ee_status matrixe2ee_olm_channel_create_from_encrypted_message(const str
 /// handle to one channel stands for the same live object.
 ///
 /// Errors: NOT_FOUND (there is none), INVALID_FIELD, INVALID_KEY.
-matrixe2ee_status matrixe2ee_olm_channel_create_from_storage(const struct matrixe2ee_account *account,
-                                                             const char *partner_user_id,
-                                                             const char *partner_identity_key,
-                                                             struct matrixe2ee_olm_channel **out,
-                                                             struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_create_from_storage(
+    const matrixe2ee_account *account,
+    const char *partner_user_id,
+    const char *partner_identity_key,
+    matrixe2ee_olm_channel **out,
+    matrixe2ee_error **err);
 
 /// Takes over the Olm sessions with one device that vodozemac has pickled.
 ///
@@ -662,14 +688,15 @@ matrixe2ee_status matrixe2ee_olm_channel_create_from_storage(const struct matrix
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
 /// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle), INVALID_KEY.
-matrixe2ee_status matrixe2ee_olm_channel_from_vodozemac_pickles(const struct matrixe2ee_account *account,
-                                                                const char *partner_user_id,
-                                                                const char *partner_identity_key,
-                                                                const char *pickles,
-                                                                const uint8_t *pickle_key,
-                                                                size_t pickle_key_len,
-                                                                struct matrixe2ee_olm_channel **out,
-                                                                struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_from_vodozemac_pickles(
+    const matrixe2ee_account *account,
+    const char *partner_user_id,
+    const char *partner_identity_key,
+    const char *pickles,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    matrixe2ee_olm_channel **out,
+    matrixe2ee_error **err);
 
 /// The event that came with the message the channel was made from.
 ///
@@ -681,9 +708,10 @@ matrixe2ee_status matrixe2ee_olm_channel_from_vodozemac_pickles(const struct mat
 /// released with matrixe2ee_string_free().
 ///
 /// Errors: NOT_FOUND (any other handle), INVALID_MESSAGE, MISMATCHED_FINGERPRINT.
-matrixe2ee_status matrixe2ee_olm_channel_first_event(const struct matrixe2ee_olm_channel *channel,
-                                                     char **out,
-                                                     struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_first_event(
+    const matrixe2ee_olm_channel *channel,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Adds a new Olm session, for example when
 /// matrixe2ee_olm_channel_should_create_new_session() says so. On return it is on
@@ -695,9 +723,10 @@ matrixe2ee_status matrixe2ee_olm_channel_first_event(const struct matrixe2ee_olm
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
 /// UNKNOWN_ALGORITHM, UNKNOWN_FINGERPRINT (give the device keys first, with
 /// matrixe2ee_olm_channel_set_partner_device_keys()).
-matrixe2ee_status matrixe2ee_olm_channel_add_outbound_olm_session(const struct matrixe2ee_olm_channel *channel,
-                                                                  const char *one_time_key,
-                                                                  struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_add_outbound_olm_session(
+    const matrixe2ee_olm_channel *channel,
+    const char *one_time_key,
+    matrixe2ee_error **err);
 
 /// Encrypts an event for the device.
 ///
@@ -713,11 +742,12 @@ matrixe2ee_status matrixe2ee_olm_channel_add_outbound_olm_session(const struct m
 /// matrixe2ee_string_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, NO_SESSION, UNKNOWN_FINGERPRINT.
-matrixe2ee_status matrixe2ee_olm_channel_encrypt(const struct matrixe2ee_olm_channel *channel,
-                                                 const char *event_type,
-                                                 const char *content,
-                                                 char **out,
-                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_encrypt(
+    const matrixe2ee_olm_channel *channel,
+    const char *event_type,
+    const char *content,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Decrypts a message of the device and checks what it says of itself.
 ///
@@ -734,15 +764,17 @@ matrixe2ee_status matrixe2ee_olm_channel_encrypt(const struct matrixe2ee_olm_cha
 /// NOT_ENCRYPTED_FOR_US, NO_SESSION, UNABLE_TO_DECRYPT, INVALID_MESSAGE,
 /// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
-matrixe2ee_status matrixe2ee_olm_channel_decrypt(const struct matrixe2ee_olm_channel *channel,
-                                                 const char *content,
-                                                 char **out,
-                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_decrypt(
+    const matrixe2ee_olm_channel *channel,
+    const char *content,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The number of Olm sessions in the channel, at most 8.
-matrixe2ee_status matrixe2ee_olm_channel_session_count(const struct matrixe2ee_olm_channel *channel,
-                                                       uint32_t *out,
-                                                       struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_session_count(
+    const matrixe2ee_olm_channel *channel,
+    uint32_t *out,
+    matrixe2ee_error **err);
 
 /// Gives the channel the partner's signed device keys, from /keys/query. They are
 /// checked; the fingerprint is then "verified". On return it is on disk.
@@ -752,9 +784,10 @@ matrixe2ee_status matrixe2ee_olm_channel_session_count(const struct matrixe2ee_o
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
 /// MISMATCHED_FINGERPRINT.
-matrixe2ee_status matrixe2ee_olm_channel_set_partner_device_keys(const struct matrixe2ee_olm_channel *channel,
-                                                                 const char *device_keys,
-                                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_set_partner_device_keys(
+    const matrixe2ee_olm_channel *channel,
+    const char *device_keys,
+    matrixe2ee_error **err);
 
 /// Who the other device is, as far as is known.
 ///
@@ -763,9 +796,10 @@ matrixe2ee_status matrixe2ee_olm_channel_set_partner_device_keys(const struct ma
 /// released with matrixe2ee_string_free(). "fingerprint" is "unknown", "learned"
 /// (from a message) or "verified" (given by the caller); "device_id" and
 /// "fingerprint_key" are absent while unknown.
-matrixe2ee_status matrixe2ee_olm_channel_partner(const struct matrixe2ee_olm_channel *channel,
-                                                 char **out,
-                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_partner(
+    const matrixe2ee_olm_channel *channel,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Whether the sessions with this device are broken, so that a new one should be
 /// made: claim a key, call matrixe2ee_olm_channel_add_outbound_olm_session() and
@@ -774,20 +808,22 @@ matrixe2ee_status matrixe2ee_olm_channel_partner(const struct matrixe2ee_olm_cha
 /// True at most once an hour; a true answer is on disk on return.
 ///
 /// Errors: CLOCK_FAILED.
-matrixe2ee_status matrixe2ee_olm_channel_should_create_new_session(const struct matrixe2ee_olm_channel *channel,
-                                                                   bool *out,
-                                                                   struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_should_create_new_session(
+    const matrixe2ee_olm_channel *channel,
+    bool *out,
+    matrixe2ee_error **err);
 
 /// Erases the channel and its sessions.
 ///
 /// On return it is gone from disk, and every handle to it answers NOT_FOUND. The
 /// handles must still be freed.
-matrixe2ee_status matrixe2ee_olm_channel_erase(const struct matrixe2ee_olm_channel *channel,
-                                               struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_olm_channel_erase(
+    const matrixe2ee_olm_channel *channel,
+    matrixe2ee_error **err);
 
 /// Releases a channel handle. NULL, freed handles and handles of other kinds are
 /// ignored. What is stored stays.
-void matrixe2ee_olm_channel_free(struct matrixe2ee_olm_channel *channel);
+void matrixe2ee_olm_channel_free(matrixe2ee_olm_channel *channel);
 
 /// Makes a new session and makes it the room's current one. On return it is on
 /// disk.
@@ -800,11 +836,12 @@ void matrixe2ee_olm_channel_free(struct matrixe2ee_olm_channel *channel);
 /// matrixe2ee_outbound_megolm_session_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, CLOCK_FAILED.
-matrixe2ee_status matrixe2ee_outbound_megolm_session_create(const struct matrixe2ee_account *account,
-                                                            const char *room_id,
-                                                            const char *settings,
-                                                            struct matrixe2ee_outbound_megolm_session **out,
-                                                            struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_create(
+    const matrixe2ee_account *account,
+    const char *room_id,
+    const char *settings,
+    matrixe2ee_outbound_megolm_session **out,
+    matrixe2ee_error **err);
 
 /// Opens a session that is stored.
 ///
@@ -814,23 +851,26 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_create(const struct matrixe
 /// for the same live object.
 ///
 /// Errors: NOT_FOUND, INVALID_FIELD.
-matrixe2ee_status matrixe2ee_outbound_megolm_session_create_from_storage(const struct matrixe2ee_account *account,
-                                                                         const char *room_id,
-                                                                         const char *session_id,
-                                                                         struct matrixe2ee_outbound_megolm_session **out,
-                                                                         struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_create_from_storage(
+    const matrixe2ee_account *account,
+    const char *room_id,
+    const char *session_id,
+    matrixe2ee_outbound_megolm_session **out,
+    matrixe2ee_error **err);
 
 /// The session's ID.
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
-matrixe2ee_status matrixe2ee_outbound_megolm_session_session_id(const struct matrixe2ee_outbound_megolm_session *session,
-                                                                char **out,
-                                                                struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_session_id(
+    const matrixe2ee_outbound_megolm_session *session,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The index of the next message.
-matrixe2ee_status matrixe2ee_outbound_megolm_session_message_index(const struct matrixe2ee_outbound_megolm_session *session,
-                                                                   uint32_t *out,
-                                                                   struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_message_index(
+    const matrixe2ee_outbound_megolm_session *session,
+    uint32_t *out,
+    matrixe2ee_error **err);
 
 /// Says which devices still need the room key, and with what content. Call it
 /// before each message, encrypt each content for its device with
@@ -852,10 +892,11 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_message_index(const struct 
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, ROOM_NOT_ENCRYPTED,
 /// UNKNOWN_ALGORITHM, CLOCK_FAILED, SESSION_EXPIRED (someone who has the key is no
 /// longer a recipient, or the session is used up: make a new one).
-matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending(const struct matrixe2ee_outbound_megolm_session *session,
-                                                                                 const char *recipients,
-                                                                                 char **out,
-                                                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending(
+    const matrixe2ee_outbound_megolm_session *session,
+    const char *recipients,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Reports to which devices the key, or the news that it is withheld, has been
 /// sent. On return it is on disk.
@@ -864,9 +905,10 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
-matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(const struct matrixe2ee_outbound_megolm_session *session,
-                                                                  const char *devices,
-                                                                  struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(
+    const matrixe2ee_outbound_megolm_session *session,
+    const char *devices,
+    matrixe2ee_error **err);
 
 /// Encrypts an event for the room.
 ///
@@ -883,36 +925,40 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(const struct m
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, SESSION_EXPIRED
 /// (make a new session).
-matrixe2ee_status matrixe2ee_outbound_megolm_session_encrypt(const struct matrixe2ee_outbound_megolm_session *session,
-                                                             const char *event_type,
-                                                             const char *content,
-                                                             char **out,
-                                                             struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_encrypt(
+    const matrixe2ee_outbound_megolm_session *session,
+    const char *event_type,
+    const char *content,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Ends the use of the session: from now on it encrypts nothing. Call it when
 /// someone has left the room. On return it is on disk.
-matrixe2ee_status matrixe2ee_outbound_megolm_session_invalidate(const struct matrixe2ee_outbound_megolm_session *session,
-                                                                struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_invalidate(
+    const matrixe2ee_outbound_megolm_session *session,
+    matrixe2ee_error **err);
 
 /// Erases the session.
 ///
 /// On return it is gone from disk, and every handle to it answers NOT_FOUND. The
 /// handles must still be freed.
-matrixe2ee_status matrixe2ee_outbound_megolm_session_erase(const struct matrixe2ee_outbound_megolm_session *session,
-                                                           struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_outbound_megolm_session_erase(
+    const matrixe2ee_outbound_megolm_session *session,
+    matrixe2ee_error **err);
 
 /// Releases a session handle. NULL, freed handles and handles of other kinds are
 /// ignored. What is stored stays.
-void matrixe2ee_outbound_megolm_session_free(struct matrixe2ee_outbound_megolm_session *session);
+void matrixe2ee_outbound_megolm_session_free(matrixe2ee_outbound_megolm_session *session);
 
 /// The session that decrypts what the own outbound session encrypts, from its
 /// current index on. On return it is on disk.
 ///
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
-matrixe2ee_status matrixe2ee_inbound_megolm_session_from_outbound_session(const struct matrixe2ee_outbound_megolm_session *outbound,
-                                                                          struct matrixe2ee_inbound_megolm_session **out,
-                                                                          struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_from_outbound_session(
+    const matrixe2ee_outbound_megolm_session *outbound,
+    matrixe2ee_inbound_megolm_session **out,
+    matrixe2ee_error **err);
 
 /// Stores the room key of an m.room_key event that came through a channel.
 ///
@@ -929,12 +975,13 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_outbound_session(const 
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
 /// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID, WRONG_SENDER (the session is known to
 /// be somebody else's).
-matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(const struct matrixe2ee_account *account,
-                                                                  const char *sender_user_id,
-                                                                  const char *sender_key,
-                                                                  const char *room_key_content,
-                                                                  struct matrixe2ee_inbound_megolm_session **out,
-                                                                  struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(
+    const matrixe2ee_account *account,
+    const char *sender_user_id,
+    const char *sender_key,
+    const char *room_key_content,
+    matrixe2ee_inbound_megolm_session **out,
+    matrixe2ee_error **err);
 
 /// Stores an exported room key, from a file, a backup or
 /// matrixe2ee_inbound_megolm_session_export_at().
@@ -950,10 +997,11 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(const struct m
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
 /// MISMATCHED_SESSION_ID.
-matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(const struct matrixe2ee_account *account,
-                                                                const char *session_data,
-                                                                struct matrixe2ee_inbound_megolm_session **out,
-                                                                struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(
+    const matrixe2ee_account *account,
+    const char *session_data,
+    matrixe2ee_inbound_megolm_session **out,
+    matrixe2ee_error **err);
 
 /// Opens a session that is stored.
 ///
@@ -966,12 +1014,13 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(const struct mat
 /// the same live object.
 ///
 /// Errors: NOT_FOUND, INVALID_FIELD.
-matrixe2ee_status matrixe2ee_inbound_megolm_session_from_storage(const struct matrixe2ee_account *account,
-                                                                 const char *room_id,
-                                                                 const char *session_id,
-                                                                 const char *sender_user_id,
-                                                                 struct matrixe2ee_inbound_megolm_session **out,
-                                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_from_storage(
+    const matrixe2ee_account *account,
+    const char *room_id,
+    const char *session_id,
+    const char *sender_user_id,
+    matrixe2ee_inbound_megolm_session **out,
+    matrixe2ee_error **err);
 
 /// Decrypts an event of the room.
 ///
@@ -990,10 +1039,11 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_storage(const struct ma
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, UNKNOWN_ALGORITHM,
 /// UNABLE_TO_DECRYPT, INVALID_MESSAGE, WRONG_ROOM, WRONG_SENDER,
 /// MISMATCHED_SESSION_ID, UNKNOWN_INDEX, REPLAY.
-matrixe2ee_status matrixe2ee_inbound_megolm_session_decrypt(const struct matrixe2ee_inbound_megolm_session *session,
-                                                            const char *event,
-                                                            char **out,
-                                                            struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_decrypt(
+    const matrixe2ee_inbound_megolm_session *session,
+    const char *event,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Decrypts a list of events of this session, on all processor cores and with one
 /// write to disk.
@@ -1006,35 +1056,40 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_decrypt(const struct matrixe
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one event is
 /// in its place in the list.
-matrixe2ee_status matrixe2ee_inbound_megolm_session_decrypt_many(const struct matrixe2ee_inbound_megolm_session *session,
-                                                                 const char *events,
-                                                                 char **out,
-                                                                 struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_decrypt_many(
+    const matrixe2ee_inbound_megolm_session *session,
+    const char *events,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The session's ID.
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
-matrixe2ee_status matrixe2ee_inbound_megolm_session_session_id(const struct matrixe2ee_inbound_megolm_session *session,
-                                                               char **out,
-                                                               struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_session_id(
+    const matrixe2ee_inbound_megolm_session *session,
+    char **out,
+    matrixe2ee_error **err);
 
 /// The Curve25519 identity key of the device that the session came from.
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
-matrixe2ee_status matrixe2ee_inbound_megolm_session_sender_key(const struct matrixe2ee_inbound_megolm_session *session,
-                                                               char **out,
-                                                               struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_sender_key(
+    const matrixe2ee_inbound_megolm_session *session,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Whether the session came straight from its owner, through a channel, and not
 /// from an export or a backup.
-matrixe2ee_status matrixe2ee_inbound_megolm_session_authenticated(const struct matrixe2ee_inbound_megolm_session *session,
-                                                                  bool *out,
-                                                                  struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_authenticated(
+    const matrixe2ee_inbound_megolm_session *session,
+    bool *out,
+    matrixe2ee_error **err);
 
 /// The index of the first message that the session can decrypt.
-matrixe2ee_status matrixe2ee_inbound_megolm_session_first_known_index(const struct matrixe2ee_inbound_megolm_session *session,
-                                                                      uint32_t *out,
-                                                                      struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_first_known_index(
+    const matrixe2ee_inbound_megolm_session *session,
+    uint32_t *out,
+    matrixe2ee_error **err);
 
 /// Exports the session, for another device of the same user or for a backup.
 ///
@@ -1044,21 +1099,23 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_first_known_index(const stru
 /// released with matrixe2ee_string_free(). It is secret: it holds the room key.
 ///
 /// Errors: INVALID_FIELD (not an index), UNKNOWN_INDEX (before the first known one).
-matrixe2ee_status matrixe2ee_inbound_megolm_session_export_at(const struct matrixe2ee_inbound_megolm_session *session,
-                                                              int64_t index,
-                                                              char **out,
-                                                              struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_export_at(
+    const matrixe2ee_inbound_megolm_session *session,
+    int64_t index,
+    char **out,
+    matrixe2ee_error **err);
 
 /// Erases the session.
 ///
 /// On return it is gone from disk, and every handle to it answers NOT_FOUND. The
 /// handles must still be freed.
-matrixe2ee_status matrixe2ee_inbound_megolm_session_erase(const struct matrixe2ee_inbound_megolm_session *session,
-                                                          struct matrixe2ee_error **err);
+matrixe2ee_status matrixe2ee_inbound_megolm_session_erase(
+    const matrixe2ee_inbound_megolm_session *session,
+    matrixe2ee_error **err);
 
 /// Releases a session handle. NULL, freed handles and handles of other kinds are
 /// ignored. What is stored stays.
-void matrixe2ee_inbound_megolm_session_free(struct matrixe2ee_inbound_megolm_session *session);
+void matrixe2ee_inbound_megolm_session_free(matrixe2ee_inbound_megolm_session *session);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -47,8 +47,7 @@ pub struct SystemRandom;
 
 impl RandomBytes for SystemRandom {
     fn fill(&self, buffer: &mut [u8]) -> Result<()> {
-        getrandom::fill(buffer)
-            .map_err(|_| E2eeError::store_io("the system gave no random bytes"))
+        getrandom::fill(buffer).map_err(|_| E2eeError::store_io("the system gave no random bytes"))
     }
 }
 

@@ -1,16 +1,47 @@
-//! Matrix end-to-end encryption as one library.
+//! Matrix end-to-end encryption as one library: accounts, Olm channels and Megolm sessions over an
+//! encrypted store, for C, C++, Kotlin, Swift, Python and Rust.
+//!
+//! The objects at the crate's root take and give JSON text; every language has the same ones.
+//! [`typed`] is the core behind them.
 
 #![deny(missing_docs, unsafe_code)]
 
+mod account;
 // The only unsafe code of the crate.
 #[cfg(feature = "capi")]
 #[allow(unsafe_code)]
 mod capi;
+mod device_keys;
 mod environment;
 mod error;
+mod handles;
+mod identifiers;
+mod json;
+mod megolm;
+mod olm;
+mod public_keys;
+mod room_settings;
+mod store;
 
 pub use environment::{Clock, RandomBytes, SystemClock, SystemRandom};
 pub use error::{E2eeError, Result};
+pub use handles::{
+    Account, InboundMegolmSession, OlmChannel, OutboundMegolmSession, Store, canonical_json,
+    keys_claim_request, read_keys_claim_response, verify_signed_json, version,
+};
+
+/// The typed core behind the objects at the crate's root.
+pub mod typed {
+    pub use crate::account::Account;
+    pub use crate::megolm::{
+        Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo, Settings,
+        list_sessions,
+    };
+    pub use crate::olm::{
+        KnownPartner, OlmChannel, Partner, keys_claim_request, read_keys_claim_response,
+    };
+    pub use crate::store::Store;
+}
 
 #[cfg(feature = "uniffi")]
 uniffi::setup_scaffolding!("matrixe2ee");

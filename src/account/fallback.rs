@@ -1,0 +1,150 @@
+//! The life of fallback keys (S7, SEC-24) and of the sessions made from them (SEC-25).
+
+use serde::{Deserialize, Serialize};
+use vodozemac::olm::{Account as OlmAccount, PreKeyMessage};
+
+use super::{Account, AccountState};
+use crate::error::{E2eeError, Result};
+use crate::store::Batch;
+
+/// IDs of sessions that a fallback key made: [user, device, fallback key, session ID].
+pub(super) const FALLBACK_SESSIONS: &str = "olm_fallback_session";
+
+/// A fallback key is replaced at this age, used or not.
+const MAX_AGE_MS: i64 = 7 * 24 * 3_600_000;
+/// How long the previous key is kept after the first use of the new one.
+const GRACE_MS: i64 = 3_600_000;
+
+/// The fallback keys whose private halves vodozemac keeps: at most two.
+#[derive(Serialize, Deserialize, Default, Clone)]
+pub(super) struct FallbackState {
+    current: Option<FallbackKey>,
+    previous: Option<String>,
+    /// The server has said that the current key was used.
+    reported_used: bool,
+}
+
+#[derive(Serialize, Deserialize, Clone)]
+struct FallbackKey {
+    public_key: String,
+    created_ms: i64,
+    first_used_ms: Option<i64>,
+    published: bool,
+}
+
+impl FallbackState {
+    /// Makes a new key if there is none, or the current one is used or old.
+    pub(super) fn renew_if_due(&mut self, account: &mut OlmAccount, now: i64) -> bool {
+        let due = match &self.current {
+            None => true,
+            Some(key) if !key.published => false,
+            Some(key) => self.reported_used || now.saturating_sub(key.created_ms) >= MAX_AGE_MS,
+        };
+        if due {
+            self.renew(account, now);
+        }
+        due
+    }
+
+    /// Makes a new key; the current one becomes the previous one.
+    pub(super) fn renew(&mut self, account: &mut OlmAccount, now: i64) {
+        account.generate_fallback_key();
+        self.previous = self.current.take().map(|key| key.public_key);
+        self.current = account.fallback_key().into_values().next().map(|public_key| FallbackKey {
+            public_key: public_key.to_base64(),
+            created_ms: now,
+            first_used_ms: None,
+            published: false,
+        });
+        self.reported_used = false;
+    }
+
+    pub(super) fn mark_as_published(&mut self) {
+        if let Some(key) = &mut self.current {
+            key.published = true;
+        }
+    }
+
+    /// Notes that the server's list of unused fallback keys lacks ours; true if that is news.
+    pub(super) fn report_used(&mut self) -> bool {
+        let published = self.current.as_ref().is_some_and(|key| key.published);
+        published && !std::mem::replace(&mut self.reported_used, true)
+    }
+
+    fn is_previous_due(&self, now: i64) -> bool {
+        self.current
+            .as_ref()
+            .and_then(|key| key.first_used_ms)
+            .is_some_and(|first_used| now.saturating_sub(first_used) >= GRACE_MS)
+    }
+
+    fn holds(&self, public_key: &str) -> bool {
+        self.current.as_ref().is_some_and(|key| key.public_key == public_key)
+            || self.previous.as_deref() == Some(public_key)
+    }
+}
+
+/// Forgets the previous fallback key an hour after the first use of the current one, and with it
+/// the list of its sessions, which nobody can replay any more. True if something changed.
+pub(super) fn forget_previous_if_due(
+    account: &Account,
+    state: &mut AccountState,
+    now: i64,
+    batch: &mut Batch,
+) -> Result<bool> {
+    if !state.published.fallback.is_previous_due(now) {
+        return Ok(false);
+    }
+    let Some(previous) = state.published.fallback.previous.take() else {
+        return Ok(state.account.forget_fallback_key());
+    };
+    state.account.forget_fallback_key();
+    let parts = [account.user_id(), account.device_id(), &previous];
+    for key in account.vault().scan_keys(FALLBACK_SESSIONS, &parts)? {
+        batch.delete(&key);
+    }
+    Ok(true)
+}
+
+/// A pre-key message whose session a fallback key already made is a replay (D21, SEC-25).
+pub(super) fn refuse_replay(
+    account: &Account,
+    state: &AccountState,
+    message: &PreKeyMessage,
+) -> Result<()> {
+    let public_key = message.one_time_key().to_base64();
+    if !state.published.fallback.holds(&public_key) {
+        return Ok(());
+    }
+    let key = account.record_key(FALLBACK_SESSIONS, &[&public_key, &message.session_id()]);
+    match account.vault().read::<bool>(&key)? {
+        None => Ok(()),
+        Some(_) => Err(E2eeError::unable_to_decrypt(
+            "missing_message_key",
+            "the message was received before: its session was made from a fallback key",
+        )),
+    }
+}
+
+/// Notes the first use of the current fallback key, and which session it made.
+pub(super) fn record_use(
+    account: &Account,
+    state: &mut AccountState,
+    message: &PreKeyMessage,
+    now: i64,
+    batch: &mut Batch,
+) -> Result<()> {
+    let public_key = message.one_time_key().to_base64();
+    let fallback = &mut state.published.fallback;
+    if let Some(current) = &mut fallback.current
+        && current.public_key == public_key
+    {
+        current.first_used_ms.get_or_insert(now);
+    }
+    if fallback.holds(&public_key) {
+        let key = account.record_key(FALLBACK_SESSIONS, &[&public_key, &message.session_id()]);
+        batch.put(&key, &true)?;
+    }
+    forget_previous_if_due(account, state, now, batch)?;
+    Ok(())
+}

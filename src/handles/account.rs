@@ -1,0 +1,177 @@
+use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::Store;
+use crate::account;
+use crate::error::Result;
+use crate::json::{self, ARGUMENT_LIMIT};
+use crate::megolm::list_sessions;
+
+/// One device's account: its long-term keys and the one-time and fallback keys that it publishes.
+#[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
+pub struct Account {
+    pub(super) core: Arc<account::Account>,
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").finish_non_exhaustive()
+    }
+}
+
+#[cfg_attr(feature = "uniffi", uniffi::export)]
+impl Account {
+    /// Opens the account of a device, or creates it if the store has none: then new keys are
+    /// drawn, and are durable when this returns. All handles on one account share its state.
+    ///
+    /// Errors: INVALID_FIELD (an ID is malformed), STORE_CLOSED, STORE_IO, CORRUPT.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn open(store: &Store, user_id: &str, device_id: &str) -> Result<Arc<Self>> {
+        let core = account::Account::open(&store.core, user_id, device_id)?;
+        Ok(Arc::new(Self { core: Arc::new(core) }))
+    }
+
+    /// Stores an account that libolm pickled.
+    ///
+    /// The device keys are uploaded again; one-time keys are topped up once the server has told
+    /// its count. The account is durable when this returns.
+    ///
+    /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
+    ///
+    /// Errors: WRONG_KEY, INVALID_FIELD, ALREADY_EXISTS, STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_libolm_pickle(
+        store: &Store,
+        user_id: &str,
+        device_id: &str,
+        pickle: &str,
+        pickle_key: Vec<u8>,
+    ) -> Result<Arc<Self>> {
+        let key = Zeroizing::new(pickle_key);
+        let core =
+            account::Account::from_libolm_pickle(&store.core, user_id, device_id, pickle, &key)?;
+        Ok(Arc::new(Self { core: Arc::new(core) }))
+    }
+
+    /// Stores an account that vodozemac pickled and encrypted. As `from_libolm_pickle`, but
+    /// `pickle_key` has exactly 32 bytes.
+    ///
+    /// Errors: INVALID_LENGTH, WRONG_KEY, INVALID_FIELD, ALREADY_EXISTS, STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_vodozemac_pickle(
+        store: &Store,
+        user_id: &str,
+        device_id: &str,
+        pickle: &str,
+        pickle_key: Vec<u8>,
+    ) -> Result<Arc<Self>> {
+        let key = Zeroizing::new(pickle_key);
+        let core =
+            account::Account::from_vodozemac_pickle(&store.core, user_id, device_id, pickle, &key)?;
+        Ok(Arc::new(Self { core: Arc::new(core) }))
+    }
+
+    /// The user, for example `@alice:example.org`.
+    pub fn user_id(&self) -> Result<String> {
+        let _entered = self.core.enter()?;
+        Ok(self.core.user_id().to_owned())
+    }
+
+    /// The device.
+    pub fn device_id(&self) -> Result<String> {
+        let _entered = self.core.enter()?;
+        Ok(self.core.device_id().to_owned())
+    }
+
+    /// The Curve25519 identity key as unpadded base64 (the `sender_key` of messages).
+    pub fn identity_key(&self) -> Result<String> {
+        let _entered = self.core.enter()?;
+        Ok(self.core.identity_key().to_owned())
+    }
+
+    /// The Ed25519 fingerprint key as unpadded base64.
+    pub fn fingerprint_key(&self) -> Result<String> {
+        let _entered = self.core.enter()?;
+        Ok(self.core.fingerprint_key().to_base64())
+    }
+
+    /// The signed device keys, as in `/keys/upload`:
+    /// `{"algorithms": [...], "device_id": "...", "keys": {...}, "signatures": {...}, "user_id": "..."}`.
+    pub fn device_keys(&self) -> Result<String> {
+        let _entered = self.core.enter()?;
+        Ok(self.core.device_keys().to_owned())
+    }
+
+    /// The body to send to `POST /_matrix/client/v3/keys/upload`, or null if there is nothing to
+    /// upload: `{"device_keys": {...}, "one_time_keys": {...}, "fallback_keys": {...}}`, each if needed.
+    ///
+    /// New keys are durable when this returns. Until the answer is given to
+    /// `receive_keys_upload_response`, the same bytes come back, also after a restart.
+    ///
+    /// Errors: STORE_CLOSED, STORE_IO, CLOCK_FAILED, NOT_FOUND (erased).
+    pub fn keys_upload_request(&self) -> Result<Option<String>> {
+        let _entered = self.core.enter()?;
+        self.core.keys_upload_request()
+    }
+
+    /// Takes the server's answer to the open upload.
+    ///
+    /// 200 publishes the keys; 400 with "already exists" gives up the key IDs that it names and
+    /// closes the upload; any other status leaves the upload open, to be sent again.
+    ///
+    /// `body`: the answer, for example `{"one_time_key_counts": {"signed_curve25519": 50}}`.
+    ///
+    /// Errors: INVALID_FIELD (no upload is open), INVALID_JSON, STORE_CLOSED, STORE_IO.
+    pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
+        let _entered = self.core.enter()?;
+        self.core.receive_keys_upload_response(http_status, body)
+    }
+
+    /// Takes what `/sync` says of this device's keys on the server.
+    ///
+    /// `one_time_counts`: `device_one_time_keys_count`, for example `{"signed_curve25519": 12}`;
+    /// `{}` means none. `unused_fallback_types`: `device_unused_fallback_key_types`, for example
+    /// `["signed_curve25519"]`; null if the server does not say.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
+    pub fn receive_key_counts(
+        &self,
+        one_time_counts: &str,
+        unused_fallback_types: Option<String>,
+    ) -> Result<()> {
+        let _entered = self.core.enter()?;
+        let counts = json::parse_object("one_time_counts", one_time_counts, ARGUMENT_LIMIT)?;
+        let types = unused_fallback_types
+            .map(|types| json::parse_list("unused_fallback_types", &types, ARGUMENT_LIMIT))
+            .transpose()?;
+        self.core.receive_key_counts(&counts, types.as_deref())
+    }
+
+    /// Signs a JSON object with the fingerprint key and returns the whole object with the
+    /// signature added under `signatures`; `unsigned` and other signatures are kept.
+    ///
+    /// Errors: INVALID_JSON (also numbers that canonical JSON lacks), INVALID_FIELD, STORE_CLOSED.
+    pub fn sign_json(&self, object: &str) -> Result<String> {
+        let _entered = self.core.enter()?;
+        let object = json::parse_object("object", object, ARGUMENT_LIMIT)?;
+        json::to_text(&self.core.sign_json(object)?)
+    }
+
+    /// The stored inbound sessions, of one room or of all: `[{"room_id", "session_id",
+    /// "sender_key", "owner_user_id"?, "first_known_index", "authenticated"}]`.
+    ///
+    /// Errors: INVALID_FIELD (room ID), STORE_CLOSED, STORE_IO, CORRUPT.
+    pub fn list_sessions(&self, room_id: Option<String>) -> Result<String> {
+        json::to_text(&list_sessions(&self.core, room_id.as_deref())?)
+    }
+
+    /// Deletes the account and everything stored under it. Every handle on it, its channels and
+    /// its sessions answers NOT_FOUND from then on.
+    ///
+    /// Errors: NOT_FOUND, STORE_CLOSED, STORE_IO.
+    pub fn erase(&self) -> Result<()> {
+        self.core.erase()
+    }
+}

@@ -1,0 +1,64 @@
+use crate::environment::check_not_in_callback;
+use crate::error::Result;
+use crate::json::{self, ARGUMENT_LIMIT};
+use crate::{olm, public_keys};
+
+/// The body for `POST /_matrix/client/v3/keys/claim`: `{"one_time_keys": {user: {device:
+/// "signed_curve25519"}}, "timeout": ms}`.
+///
+/// `devices`: `{user: [device]}`. `timeout_ms`: how long the server may wait for others, or null.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD.
+#[cfg_attr(feature = "uniffi", uniffi::export)]
+pub fn keys_claim_request(devices: &str, timeout_ms: Option<u64>) -> Result<String> {
+    check_not_in_callback()?;
+    olm::keys_claim_request(&json::parse_object("devices", devices, ARGUMENT_LIMIT)?, timeout_ms)
+}
+
+/// The usable keys of an answer to `/keys/claim`, and the servers that failed:
+/// `{"one_time_keys": {user: {device: {key_id: key}}}, "failures": [server]}`. Devices without a
+/// usable key, or that were not asked for, are left out. Signatures are checked where a key is used.
+///
+/// `request`: the body that was sent. `response`: the server's answer.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD.
+#[cfg_attr(feature = "uniffi", uniffi::export)]
+pub fn read_keys_claim_response(request: &str, response: &str) -> Result<String> {
+    check_not_in_callback()?;
+    let request = json::parse_object("request", request, ARGUMENT_LIMIT)?;
+    let response = json::parse_object("response", response, ARGUMENT_LIMIT)?;
+    olm::read_keys_claim_response(&request, &response)
+}
+
+/// Verifies one signature of a JSON object; returning means that it holds.
+///
+/// `key_id`: for example `ed25519:DEVICE`. `public_key`: Ed25519 as base64.
+///
+/// Errors: BAD_SIGNATURE, INVALID_KEY, INVALID_JSON.
+#[cfg_attr(feature = "uniffi", uniffi::export)]
+pub fn verify_signed_json(
+    object: &str,
+    user_id: &str,
+    key_id: &str,
+    public_key: &str,
+) -> Result<()> {
+    check_not_in_callback()?;
+    let object = json::parse_object("object", object, ARGUMENT_LIMIT)?;
+    let public_key = public_keys::ed25519("public_key", public_key)?;
+    json::verify_signature(&object, user_id, key_id, &public_key)
+}
+
+/// The canonical form of a JSON value, as Matrix signs it.
+///
+/// Errors: INVALID_JSON (also fractions, exponents, -0 and integers beyond 2^53-1).
+#[cfg_attr(feature = "uniffi", uniffi::export)]
+pub fn canonical_json(value: &str) -> Result<String> {
+    check_not_in_callback()?;
+    json::to_canonical_json(&json::parse("value", value, ARGUMENT_LIMIT)?)
+}
+
+/// The version of this library, for example `0.1.0`.
+#[cfg_attr(feature = "uniffi", uniffi::export)]
+pub fn version() -> String {
+    env!("CARGO_PKG_VERSION").to_owned()
+}

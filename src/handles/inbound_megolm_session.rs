@@ -1,0 +1,170 @@
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::{Account, OutboundMegolmSession};
+use crate::error::{E2eeError, Result};
+use crate::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
+use crate::megolm::{self, Decrypted};
+
+/// The receiving half of a Megolm session: decrypts a room's events and refuses replayed ones.
+#[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
+pub struct InboundMegolmSession {
+    core: megolm::InboundMegolmSession,
+}
+
+impl fmt::Debug for InboundMegolmSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboundMegolmSession").finish_non_exhaustive()
+    }
+}
+
+/// One item of a batch: `{"event": ...}` or `{"error": ...}`.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Item {
+    Event(Decrypted),
+    Error(E2eeError),
+}
+
+#[cfg_attr(feature = "uniffi", uniffi::export)]
+impl InboundMegolmSession {
+    /// The receiving half of our own session, from its current index on: make it before the first
+    /// encryption, to be able to read back what is sent. Durable when this returns.
+    ///
+    /// Errors: NOT_FOUND, STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_outbound_session(outbound: &OutboundMegolmSession) -> Result<Arc<Self>> {
+        let core = megolm::InboundMegolmSession::from_outbound_session(&outbound.core)?;
+        Ok(Arc::new(Self { core }))
+    }
+
+    /// A session from a room key that came over Olm. If the session is stored already, the two
+    /// are merged: the lower first index and the better source are kept. Durable when this returns.
+    ///
+    /// `sender_user_id`, `sender_key`: of the Olm message. `room_key_content`: the content of the
+    /// decrypted `m.room_key` event.
+    ///
+    /// Errors: UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID (also when another session has this ID),
+    /// WRONG_ROOM, WRONG_SENDER (it belongs to another device), BAD_SIGNATURE, INVALID_JSON,
+    /// INVALID_FIELD, INVALID_KEY, TOO_LARGE, STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_room_key(
+        account: &Account,
+        sender_user_id: &str,
+        sender_key: &str,
+        room_key_content: &str,
+    ) -> Result<Arc<Self>> {
+        let _entered = account.core.enter()?;
+        let content = json::parse_object("room_key_content", room_key_content, EVENT_LIMIT)?;
+        let core = megolm::InboundMegolmSession::from_room_key(
+            &account.core,
+            sender_user_id,
+            sender_key,
+            &content,
+        )?;
+        Ok(Arc::new(Self { core }))
+    }
+
+    /// A session from exported session data. Its owner is unknown until a room key tells, and it
+    /// counts as not authenticated. Merged like `from_room_key`; durable when this returns.
+    ///
+    /// `session_data`: `{"algorithm", "room_id", "session_id", "session_key", "sender_key",
+    /// "sender_claimed_keys": {"ed25519": "..."}, ...}`, as in key exports and backups.
+    ///
+    /// Errors: as `from_room_key`.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_export(account: &Account, session_data: &str) -> Result<Arc<Self>> {
+        let _entered = account.core.enter()?;
+        let data = json::parse_object("session_data", session_data, EVENT_LIMIT)?;
+        let core = megolm::InboundMegolmSession::from_export(&account.core, &data)?;
+        Ok(Arc::new(Self { core }))
+    }
+
+    /// Opens a stored session. If `sender_user_id` is given and the session's owner is known to
+    /// be somebody else, there is no such session.
+    ///
+    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_storage(
+        account: &Account,
+        room_id: &str,
+        session_id: &str,
+        sender_user_id: Option<String>,
+    ) -> Result<Arc<Self>> {
+        let core = megolm::InboundMegolmSession::from_storage(
+            &account.core,
+            room_id,
+            session_id,
+            sender_user_id.as_deref(),
+        )?;
+        Ok(Arc::new(Self { core }))
+    }
+
+    /// Decrypts a room event: `{"type", "content", "room_id", "matrixe2ee": {"message_index",
+    /// "session_id", "authenticated", "owner": "known|unknown", "unauthenticated": ["m.relates_to"]}}`.
+    ///
+    /// Which event used the message index is committed before this returns; the same event may be
+    /// decrypted again. `unauthenticated` names what was taken from the cleartext.
+    ///
+    /// `event`: the event with `event_id`, `sender`, `room_id` (a /sync answer leaves it out: add
+    /// it), `content` and, if known, `origin_server_ts`.
+    ///
+    /// Errors: REPLAY, UNKNOWN_INDEX, UNABLE_TO_DECRYPT, WRONG_ROOM, WRONG_SENDER,
+    /// MISMATCHED_SESSION_ID, UNKNOWN_ALGORITHM, INVALID_MESSAGE, INVALID_JSON, INVALID_FIELD,
+    /// TOO_LARGE, STORE_CLOSED, STORE_IO.
+    pub fn decrypt(&self, event: &str) -> Result<String> {
+        let event = json::parse_object("event", event, EVENT_LIMIT)?;
+        json::to_text(&self.core.decrypt(&event)?)
+    }
+
+    /// Decrypts a JSON list of events of this session on all cores and with one commit. The
+    /// answer is a list in the same order, each item `{"event": ...}` as from `decrypt` or
+    /// `{"error": ...}`.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO.
+    pub fn decrypt_many(&self, events: &str) -> Result<String> {
+        let events: Vec<&RawValue> = json::parse_raw_list("events", events, ARGUMENT_LIMIT)?;
+        let items: Vec<Item> = self
+            .core
+            .decrypt_many(&events)?
+            .into_iter()
+            .map(|result| result.map_or_else(Item::Error, Item::Event))
+            .collect();
+        json::to_text(&items)
+    }
+
+    /// The session's ID.
+    pub fn session_id(&self) -> Result<String> {
+        self.core.session_id().map(str::to_owned)
+    }
+
+    /// The identity key of the device that the session came from, or is said to come from.
+    pub fn sender_key(&self) -> Result<String> {
+        self.core.sender_key()
+    }
+
+    /// Whether the key came from its owner over Olm, or is our own.
+    pub fn authenticated(&self) -> Result<bool> {
+        self.core.authenticated()
+    }
+
+    /// The first message index that can be decrypted.
+    pub fn first_known_index(&self) -> Result<u32> {
+        self.core.first_known_index()
+    }
+
+    /// The session data for an export, from `index` on or, with null, from the first known index:
+    /// what `from_export` takes. It holds the room key: a secret.
+    ///
+    /// Errors: UNKNOWN_INDEX (below the first known one), NOT_FOUND, STORE_CLOSED.
+    pub fn export_at(&self, index: Option<u32>) -> Result<String> {
+        self.core.export_at(index)
+    }
+
+    /// Deletes the session and its replay records. Every handle on it answers NOT_FOUND then.
+    pub fn erase(&self) -> Result<()> {
+        self.core.erase()
+    }
+}

@@ -1,0 +1,223 @@
+use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::Account;
+use crate::error::{E2eeError, Result};
+use crate::json::{self, ARGUMENT_LIMIT, DEVICE_LIMIT, EVENT_LIMIT};
+use crate::olm;
+
+/// All Olm sessions between this device and one other, found by its user and its identity key.
+///
+/// The session that received last encrypts; at most 8 are kept. A channel survives restarts.
+#[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
+pub struct OlmChannel {
+    core: olm::OlmChannel,
+    first_event: Option<Result<String>>,
+}
+
+impl fmt::Debug for OlmChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OlmChannel").finish_non_exhaustive()
+    }
+}
+
+#[cfg_attr(feature = "uniffi", uniffi::export)]
+impl OlmChannel {
+    /// Starts a channel to a device. Its signatures are verified; the fingerprint counts as
+    /// verified from device keys. The channel is durable when this returns.
+    ///
+    /// `recipient_device_keys`: the device's entry of `/keys/query`. `recipient_one_time_key`:
+    /// `{key_id: key object}`, the device's entry of what `read_keys_claim_response` gives.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, BAD_SIGNATURE, UNKNOWN_ALGORITHM,
+    /// TOO_LARGE, ALREADY_EXISTS (then open it and call `add_outbound_olm_session`), STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn create_outbound_channel(
+        account: &Account,
+        recipient_device_keys: &str,
+        recipient_one_time_key: &str,
+    ) -> Result<Arc<Self>> {
+        let _entered = account.core.enter()?;
+        let device_keys =
+            json::parse_object("recipient_device_keys", recipient_device_keys, DEVICE_LIMIT)?;
+        let one_time_key =
+            json::parse_object("recipient_one_time_key", recipient_one_time_key, DEVICE_LIMIT)?;
+        let core =
+            olm::OlmChannel::create_outbound_channel(&account.core, &device_keys, &one_time_key)?;
+        Ok(Arc::new(Self { core, first_event: None }))
+    }
+
+    /// Starts a channel from the first message of a device that no channel exists for.
+    ///
+    /// Succeeds once the message is decrypted: the channel is stored then, together with the
+    /// account, whose one-time key is used up. `first_event` gives the event, or why it must be
+    /// discarded. Before that point it fails and stores nothing.
+    ///
+    /// `content`: the content of the `m.room.encrypted` to-device event. `partner_device_id`,
+    /// `partner_fingerprint_key`: what the caller knows from verified device keys, else null.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US,
+    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type), TOO_LARGE, ALREADY_EXISTS, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn create_from_encrypted_message(
+        account: &Account,
+        partner_user_id: &str,
+        partner_identity_key: &str,
+        content: &str,
+        partner_device_id: Option<String>,
+        partner_fingerprint_key: Option<String>,
+    ) -> Result<Arc<Self>> {
+        let _entered = account.core.enter()?;
+        let content = json::parse_object("content", content, EVENT_LIMIT)?;
+        let known = olm::KnownPartner {
+            device_id: partner_device_id.as_deref(),
+            fingerprint_key: partner_fingerprint_key.as_deref(),
+        };
+        let (core, event) = olm::OlmChannel::create_from_encrypted_message(
+            &account.core,
+            partner_user_id,
+            partner_identity_key,
+            &content,
+            &known,
+        )?;
+        Ok(Arc::new(Self { core, first_event: Some(event) }))
+    }
+
+    /// Opens a stored channel.
+    ///
+    /// Errors: NOT_FOUND, INVALID_FIELD, INVALID_KEY, STORE_CLOSED, STORE_IO, CORRUPT.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn create_from_storage(
+        account: &Account,
+        partner_user_id: &str,
+        partner_identity_key: &str,
+    ) -> Result<Arc<Self>> {
+        let core = olm::OlmChannel::create_from_storage(
+            &account.core,
+            partner_user_id,
+            partner_identity_key,
+        )?;
+        Ok(Arc::new(Self { core, first_event: None }))
+    }
+
+    /// Stores sessions that vodozemac pickled. An existing channel receives those that it lacks,
+    /// as older than its own. Durable when this returns.
+    ///
+    /// `pickles`: a JSON list of pickle texts, oldest first. `pickle_key`: exactly 32 bytes.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_LENGTH, INVALID_KEY, WRONG_KEY, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_vodozemac_pickles(
+        account: &Account,
+        partner_user_id: &str,
+        partner_identity_key: &str,
+        pickles: &str,
+        pickle_key: Vec<u8>,
+    ) -> Result<Arc<Self>> {
+        let pickle_key = Zeroizing::new(pickle_key);
+        let _entered = account.core.enter()?;
+        let list = json::parse_list("pickles", pickles, ARGUMENT_LIMIT)?;
+        let texts = list
+            .iter()
+            .map(|pickle| {
+                pickle.as_str().ok_or_else(|| {
+                    E2eeError::invalid_field("pickles", "has an item that is no text")
+                })
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let core = olm::OlmChannel::from_vodozemac_pickles(
+            &account.core,
+            partner_user_id,
+            partner_identity_key,
+            &texts,
+            &pickle_key,
+        )?;
+        Ok(Arc::new(Self { core, first_event: None }))
+    }
+
+    /// The event of the message that this very handle was created from; may be read repeatedly.
+    ///
+    /// Errors: NOT_FOUND (any other handle), INVALID_MESSAGE or MISMATCHED_FINGERPRINT (the
+    /// message was decrypted, but must be discarded).
+    pub fn first_event(&self) -> Result<String> {
+        let _entered = self.core.account().enter()?;
+        self.core.session_count()?;
+        self.first_event.clone().unwrap_or_else(|| {
+            Err(E2eeError::not_found("this handle was not created from a message"))
+        })
+    }
+
+    /// Adds a session made from a claimed one-time key; it is the next to be used. Durable when
+    /// this returns.
+    ///
+    /// Errors: UNKNOWN_FINGERPRINT (pass the device's keys to `set_partner_device_keys` first),
+    /// INVALID_JSON, INVALID_FIELD, INVALID_KEY, BAD_SIGNATURE, UNKNOWN_ALGORITHM, STORE_IO.
+    pub fn add_outbound_olm_session(&self, one_time_key: &str) -> Result<()> {
+        let _entered = self.core.account().enter()?;
+        let one_time_key = json::parse_object("one_time_key", one_time_key, DEVICE_LIMIT)?;
+        self.core.add_outbound_olm_session(&one_time_key)
+    }
+
+    /// Encrypts an event and returns the content of `m.room.encrypted`: `{"algorithm",
+    /// "sender_key", "ciphertext": {identity_key: {"type", "body"}}}`. The session is durable
+    /// before this returns; the caller keeps and resends these bytes, never encrypts again.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, UNKNOWN_FINGERPRINT, NO_SESSION, STORE_IO.
+    pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {
+        self.core.encrypt(event_type, content)
+    }
+
+    /// Decrypts the content of an `m.room.encrypted` to-device event and returns the plaintext
+    /// object: `{"type", "content", "sender", "recipient", "recipient_keys", "keys", ...}`.
+    ///
+    /// The session, and an account's used one-time key, are durable before this returns. After
+    /// INVALID_MESSAGE or MISMATCHED_FINGERPRINT the message is consumed: discard it. After
+    /// UNABLE_TO_DECRYPT nothing has changed; ask `should_create_new_session`.
+    ///
+    /// A kill between this and `InboundMegolmSession.from_room_key` may lose that room key.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US,
+    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE, MISMATCHED_FINGERPRINT, TOO_LARGE, STORE_IO.
+    pub fn decrypt(&self, content: &str) -> Result<String> {
+        let _entered = self.core.account().enter()?;
+        let content = json::parse_object("content", content, EVENT_LIMIT)?;
+        self.core.decrypt(&content)
+    }
+
+    /// How many Olm sessions the channel holds.
+    pub fn session_count(&self) -> Result<u32> {
+        Ok(u32::try_from(self.core.session_count()?).unwrap_or(u32::MAX))
+    }
+
+    /// Takes the other device's keys, which its user or the caller vouches for: the fingerprint
+    /// counts as verified from then on. Durable when this returns.
+    ///
+    /// Errors: MISMATCHED_FINGERPRINT (another one is known), INVALID_FIELD (another user,
+    /// device or identity key), INVALID_JSON, INVALID_KEY, BAD_SIGNATURE, TOO_LARGE, STORE_IO.
+    pub fn set_partner_device_keys(&self, device_keys: &str) -> Result<()> {
+        let _entered = self.core.account().enter()?;
+        let device_keys = json::parse_object("device_keys", device_keys, DEVICE_LIMIT)?;
+        self.core.set_partner_device_keys(&device_keys)
+    }
+
+    /// What is known of the other device: `{"user_id", "identity_key", "device_id"?,
+    /// "fingerprint_key"?, "fingerprint": "unknown|learned|verified"}`. A learned fingerprint stood in
+    /// a decrypted message; it is enforced, but proves nothing.
+    pub fn partner(&self) -> Result<String> {
+        json::to_text(&self.core.partner()?)
+    }
+
+    /// Whether to claim a one-time key, call `add_outbound_olm_session` and send an `m.dummy`
+    /// event, because a message could not be decrypted. True at most once an hour; a true answer
+    /// is durable before this returns.
+    pub fn should_create_new_session(&self) -> Result<bool> {
+        self.core.should_create_new_session()
+    }
+
+    /// Deletes the channel. Every handle on it answers NOT_FOUND from then on.
+    pub fn erase(&self) -> Result<()> {
+        self.core.erase()
+    }
+}

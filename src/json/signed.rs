@@ -1,0 +1,86 @@
+//! Signed JSON (spec appendices, "Signing JSON").
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+use vodozemac::{Ed25519PublicKey, Ed25519Signature};
+
+use super::canonical::check_object;
+use super::strict::to_text;
+use super::{Object, decode_base64};
+use crate::error::{E2eeError, Result};
+
+/// The most signatures that one object may carry (SEC-17).
+const MAX_SIGNATURES: usize = 64;
+
+/// An object as it is signed: without its own `signatures` and `unsigned`.
+struct Unsigned<'a>(&'a Object);
+
+impl Serialize for Unsigned<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.0 {
+            if key != "signatures" && key != "unsigned" {
+                map.serialize_entry(key, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// The canonical text of the object that a signature covers.
+fn bytes_to_sign(object: &Object) -> Result<String> {
+    check_object(object)?;
+    to_text(&Unsigned(object))
+}
+
+/// The text of a signature, if the object carries it.
+fn signature_of<'a>(object: &'a Object, user_id: &str, key_id: &str) -> Option<&'a str> {
+    object.get("signatures")?.get(user_id)?.get(key_id)?.as_str()
+}
+
+/// Verifies one signature of an object (strictly: SEC-3, SEC-10).
+pub(crate) fn verify_signature(
+    object: &Object,
+    user_id: &str,
+    key_id: &str,
+    public_key: &Ed25519PublicKey,
+) -> Result<()> {
+    let signatures = object.get("signatures").and_then(Value::as_object);
+    let count: usize = signatures
+        .map(|users| users.values().filter_map(Value::as_object).map(|keys| keys.len()).sum())
+        .unwrap_or(0);
+    if count > MAX_SIGNATURES {
+        return Err(E2eeError::bad_signature("the object carries more than 64 signatures"));
+    }
+    let signature = signature_of(object, user_id, key_id)
+        .ok_or_else(|| E2eeError::bad_signature("the object does not carry that signature"))?;
+    let signature = decode_base64("signatures", signature)
+        .ok()
+        .and_then(|bytes| Ed25519Signature::from_slice(&bytes).ok())
+        .ok_or_else(|| E2eeError::bad_signature("the signature is not a base64 of 64 bytes"))?;
+    public_key
+        .verify(bytes_to_sign(object)?.as_bytes(), &signature)
+        .map_err(|_| E2eeError::bad_signature("the signature does not fit the object and key"))
+}
+
+/// Adds a signature, keeping those that are there.
+pub(crate) fn add_signature(
+    object: &mut Object,
+    user_id: &str,
+    key_id: &str,
+    sign: impl FnOnce(&[u8]) -> Ed25519Signature,
+) -> Result<()> {
+    let signature = sign(bytes_to_sign(object)?.as_bytes()).to_base64();
+    let signatures = object
+        .entry("signatures")
+        .or_insert_with(|| Value::Object(Object::new()))
+        .as_object_mut()
+        .ok_or_else(|| E2eeError::invalid_field("signatures", "is not an object"))?;
+    signatures
+        .entry(user_id)
+        .or_insert_with(|| Value::Object(Object::new()))
+        .as_object_mut()
+        .ok_or_else(|| E2eeError::invalid_field("signatures", "has a user who is no object"))?
+        .insert(key_id.to_owned(), Value::String(signature));
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Where inbound sessions come from, and how a second copy of one is merged with the first
+//! (M22, M23, D4, SEC-43 to 46, P8).
+
+use std::sync::Arc;
+
+use vodozemac::megolm::{InboundGroupSession, SessionConfig, SessionOrdering};
+
+use super::InboundMegolmSession;
+use super::record::{self, InboundState, Source};
+use crate::account::Account;
+use crate::error::{E2eeError, Result};
+use crate::identifiers::check_user_id;
+use crate::json::Object;
+use crate::megolm::outbound::OutboundMegolmSession;
+use crate::megolm::room_key::{self, ReceivedKey};
+use crate::olm::known_fingerprint;
+use crate::public_keys;
+use crate::store::{Batch, LiveGuard};
+
+impl InboundMegolmSession {
+    /// The receiving half of our own session, from its current index on: make it before the
+    /// first encryption to be able to read all of it (M22).
+    pub fn from_outbound_session(outbound: &OutboundMegolmSession) -> Result<Self> {
+        let account = outbound.account();
+        let _entered = account.enter()?;
+        let key = outbound.session_key()?;
+        let session = InboundGroupSession::new(&key, SessionConfig::version_1());
+        let received = ReceivedKey {
+            room_id: outbound.room_id().to_owned(),
+            session_id: session.session_id(),
+            session,
+            shared_history: outbound.shares_history()?,
+        };
+        let origin = Origin {
+            source: Source::OwnOutbound,
+            sender_key: account.identity_key().to_owned(),
+            owner_user_id: Some(account.user_id().to_owned()),
+            fingerprint_key: Some(account.fingerprint_key().to_base64()),
+        };
+        Self::store(account, received, origin)
+    }
+
+    /// A session from the content of `m.room_key`, which must have come over Olm from this
+    /// sender; merged with what is stored (D4).
+    pub fn from_room_key(
+        account: &Arc<Account>,
+        sender_user_id: &str,
+        sender_key: &str,
+        content: &Object,
+    ) -> Result<Self> {
+        let _entered = account.enter()?;
+        check_user_id("sender_user_id", sender_user_id)?;
+        let sender_key = public_keys::curve25519("sender_key", sender_key)?;
+        let received = room_key::read_room_key(content)?;
+        let fingerprint = known_fingerprint(account, sender_user_id, sender_key)?;
+        let origin = Origin {
+            source: Source::Direct,
+            sender_key: sender_key.to_base64(),
+            owner_user_id: Some(sender_user_id.to_owned()),
+            fingerprint_key: fingerprint.map(|key| key.to_base64()),
+        };
+        Self::store(account, received, origin)
+    }
+
+    /// A session from exported session data: its owner is not known; merged with what is stored.
+    pub fn from_export(account: &Arc<Account>, session_data: &Object) -> Result<Self> {
+        let _entered = account.enter()?;
+        let (received, sender_key, claimed) = room_key::read_export(session_data)?;
+        let origin = Origin {
+            source: Source::Export,
+            sender_key: sender_key.to_base64(),
+            owner_user_id: None,
+            fingerprint_key: claimed,
+        };
+        Self::store(account, received, origin)
+    }
+
+    fn store(account: &Arc<Account>, received: ReceivedKey, origin: Origin) -> Result<Self> {
+        if let Some(room_id) = record::room_of(account, &received.session_id)?
+            && room_id != received.room_id
+        {
+            return Err(E2eeError::wrong_room("the session ID is stored for another room"));
+        }
+        let inbound = Self::named(account, &received.room_id, &received.session_id);
+        let mut state = Some(InboundState {
+            session: received.session,
+            sender_key: origin.sender_key,
+            owner_user_id: origin.owner_user_id,
+            fingerprint_key: origin.fingerprint_key,
+            source: origin.source,
+            shared_history: received.shared_history,
+        });
+        let created = inbound.shared.create(
+            || inbound.load(),
+            || {
+                let state = state.take().ok_or_else(|| E2eeError::panic("internal error"))?;
+                inbound.commit(&state)?;
+                Ok(state)
+            },
+        );
+        match (created, state) {
+            (Err(E2eeError::AlreadyExists { .. }), Some(received)) => {
+                inbound.merge(&mut inbound.state()?, received)?;
+            }
+            (created, _) => created?,
+        }
+        Ok(inbound)
+    }
+
+    fn commit(&self, state: &InboundState) -> Result<()> {
+        let mut batch = Batch::new();
+        record::put(self, state, &mut batch)?;
+        self.account.vault().commit(batch)
+    }
+
+    /// Keeps the best of both, if they are one session: the lower first index, the better source.
+    fn merge(
+        &self,
+        stored: &mut LiveGuard<'_, InboundState>,
+        mut received: InboundState,
+    ) -> Result<()> {
+        let mut copy = InboundGroupSession::from_pickle(stored.session.pickle());
+        let ordering = copy.compare(&mut received.session);
+        if ordering == SessionOrdering::Unconnected {
+            return Err(E2eeError::mismatched_session_id(
+                "another session is stored under this ID: the key is forged or damaged",
+            ));
+        }
+        let better_source = received.source.is_authenticated() && !stored.source.is_authenticated();
+        if received.source.is_authenticated() && stored.source.is_authenticated() {
+            check_same_owner(stored, &received)?;
+        }
+        if let (Some(known), Some(claimed)) = (&stored.owner_user_id, &received.owner_user_id)
+            && known != claimed
+        {
+            return Err(E2eeError::wrong_sender("the session belongs to another user"));
+        }
+        if ordering != SessionOrdering::Worse && !better_source {
+            return Ok(());
+        }
+        let merged = copy
+            .merge(&mut received.session)
+            .ok_or_else(|| E2eeError::mismatched_session_id("the sessions cannot be merged"))?;
+        stored.change(|state| {
+            state.session = merged;
+            if better_source {
+                state.source = received.source;
+                state.sender_key = received.sender_key;
+                state.owner_user_id = received.owner_user_id;
+                state.fingerprint_key = received.fingerprint_key;
+                state.shared_history = received.shared_history;
+            }
+            self.commit(state)
+        })
+    }
+}
+
+/// Where a session came from.
+struct Origin {
+    source: Source,
+    sender_key: String,
+    owner_user_id: Option<String>,
+    fingerprint_key: Option<String>,
+}
+
+/// An authenticated session never changes its device silently (D4).
+fn check_same_owner(stored: &InboundState, received: &InboundState) -> Result<()> {
+    if stored.owner_user_id == received.owner_user_id && stored.sender_key == received.sender_key {
+        Ok(())
+    } else {
+        Err(E2eeError::wrong_sender("the session belongs to another device"))
+    }
+}

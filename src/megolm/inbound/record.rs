@@ -1,0 +1,161 @@
+//! What is stored of an inbound session: its first known ratchet and where it came from (SEC-45).
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use vodozemac::megolm::{InboundGroupSession, InboundGroupSessionPickle};
+
+use super::{InboundMegolmSession, replay};
+use crate::account::Account;
+use crate::error::Result;
+use crate::store::{Batch, RecordKey};
+
+/// [user, device, room, session ID].
+const SESSIONS: &str = "inbound_megolm_session";
+/// [user, device, session ID]: the one room that a session ID may belong to (SEC-44).
+const ROOMS: &str = "inbound_megolm_room";
+
+/// An inbound session in memory.
+pub(super) struct InboundState {
+    pub(super) session: InboundGroupSession,
+    pub(super) sender_key: String,
+    pub(super) owner_user_id: Option<String>,
+    /// The owner's fingerprint key: known from its channel, or claimed by an export.
+    pub(super) fingerprint_key: Option<String>,
+    pub(super) source: Source,
+    pub(super) shared_history: bool,
+}
+
+/// How a session reached us.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// Our own outbound session.
+    OwnOutbound,
+    /// `m.room_key` over Olm from its owner.
+    Direct,
+    /// An export: anybody who had the key can have made it.
+    Export,
+}
+
+impl Source {
+    pub(super) fn is_authenticated(self) -> bool {
+        matches!(self, Self::OwnOutbound | Self::Direct)
+    }
+}
+
+impl fmt::Debug for InboundState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InboundState").finish_non_exhaustive()
+    }
+}
+
+/// A stored inbound session, without its key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SessionInfo {
+    /// The room.
+    pub room_id: String,
+    /// The session's ID.
+    pub session_id: String,
+    /// The identity key of the device it came from, or is said to come from.
+    pub sender_key: String,
+    /// The user who owns it, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner_user_id: Option<String>,
+    /// The first message index that can be decrypted.
+    pub first_known_index: u32,
+    /// Whether the key came from its owner over Olm, or is our own.
+    pub authenticated: bool,
+}
+
+#[derive(Serialize)]
+struct SessionOut<'a> {
+    room_id: &'a str,
+    session_id: &'a str,
+    pickle: InboundGroupSessionPickle,
+    sender_key: &'a str,
+    owner_user_id: &'a Option<String>,
+    fingerprint_key: &'a Option<String>,
+    source: Source,
+    shared_history: bool,
+}
+
+#[derive(Deserialize)]
+struct SessionIn {
+    room_id: String,
+    session_id: String,
+    pickle: InboundGroupSessionPickle,
+    sender_key: String,
+    owner_user_id: Option<String>,
+    fingerprint_key: Option<String>,
+    source: Source,
+    shared_history: bool,
+}
+
+pub(super) fn session_key(account: &Account, room_id: &str, session_id: &str) -> RecordKey {
+    account.record_key(SESSIONS, &[room_id, session_id])
+}
+
+pub(super) fn load(session: &InboundMegolmSession) -> Result<Option<InboundState>> {
+    let record = session.account.vault().read::<SessionIn>(&session.key)?;
+    Ok(record.map(|record| InboundState {
+        session: InboundGroupSession::from_pickle(record.pickle),
+        sender_key: record.sender_key,
+        owner_user_id: record.owner_user_id,
+        fingerprint_key: record.fingerprint_key,
+        source: record.source,
+        shared_history: record.shared_history,
+    }))
+}
+
+pub(super) fn put(
+    session: &InboundMegolmSession,
+    state: &InboundState,
+    batch: &mut Batch,
+) -> Result<()> {
+    let room_key = session.account.record_key(ROOMS, &[&session.session_id]);
+    batch.put(&room_key, &session.room_id)?;
+    batch.put(
+        &session.key,
+        &SessionOut {
+            room_id: &session.room_id,
+            session_id: &session.session_id,
+            pickle: state.session.pickle(),
+            sender_key: &state.sender_key,
+            owner_user_id: &state.owner_user_id,
+            fingerprint_key: &state.fingerprint_key,
+            source: state.source,
+            shared_history: state.shared_history,
+        },
+    )
+}
+
+/// The room under which a session ID is stored, if it is.
+pub(super) fn room_of(account: &Account, session_id: &str) -> Result<Option<String>> {
+    account.vault().read(&account.record_key(ROOMS, &[session_id]))
+}
+
+pub(super) fn delete(session: &InboundMegolmSession, batch: &mut Batch) -> Result<()> {
+    batch.delete(&session.key);
+    batch.delete(&session.account.record_key(ROOMS, &[&session.session_id]));
+    for key in replay::keys(session)? {
+        batch.delete(&key);
+    }
+    Ok(())
+}
+
+pub(super) fn list(account: &Account, room_id: Option<&str>) -> Result<Vec<SessionInfo>> {
+    let mut parts = vec![account.user_id(), account.device_id()];
+    parts.extend(room_id);
+    let records = account.vault().scan::<SessionIn>(SESSIONS, &parts)?;
+    Ok(records
+        .into_iter()
+        .map(|(_, record)| SessionInfo {
+            first_known_index: InboundGroupSession::from_pickle(record.pickle).first_known_index(),
+            room_id: record.room_id,
+            session_id: record.session_id,
+            sender_key: record.sender_key,
+            owner_user_id: record.owner_user_id,
+            authenticated: record.source.is_authenticated(),
+        })
+        .collect())
+}

@@ -1,0 +1,49 @@
+//! The replay guard: a message index belongs to the first event that used it, for good
+//! (M27, D3, SEC-51; P7: vodozemac decrypts one message any number of times).
+
+use serde::{Deserialize, Serialize};
+
+use super::InboundMegolmSession;
+use crate::error::{E2eeError, Result};
+use crate::store::RecordKey;
+
+/// [user, device, room, session ID, message index].
+const REPLAYS: &str = "inbound_megolm_replay";
+
+/// The event that used an index.
+#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
+pub(super) struct Use {
+    pub(super) event_id: String,
+    pub(super) origin_server_ts: Option<i64>,
+}
+
+impl Use {
+    /// The event ID decides; timestamps count only if both have one.
+    pub(super) fn check(&self, later: &Self, message_index: u32) -> Result<()> {
+        let same_time = match (self.origin_server_ts, later.origin_server_ts) {
+            (Some(first), Some(second)) => first == second,
+            _ => true,
+        };
+        if self.event_id == later.event_id && same_time {
+            return Ok(());
+        }
+        Err(E2eeError::Replay {
+            detail: "the message index was already used by another event".to_owned(),
+            message_index,
+            event_id: self.event_id.clone(),
+        })
+    }
+}
+
+pub(super) fn key(session: &InboundMegolmSession, message_index: u32) -> RecordKey {
+    let index = message_index.to_string();
+    let parts = [session.room_id.as_str(), &session.session_id, &index];
+    session.account.record_key(REPLAYS, &parts)
+}
+
+/// The keys of all replay records of a session.
+pub(super) fn keys(session: &InboundMegolmSession) -> Result<Vec<RecordKey>> {
+    let account = &session.account;
+    let parts = [account.user_id(), account.device_id(), &session.room_id, &session.session_id];
+    account.vault().scan_keys(REPLAYS, &parts)
+}

@@ -1,0 +1,8 @@
+//! Megolm sessions: sending to a room and receiving from it (M1-M29; D1-D19).
+
+mod inbound;
+mod outbound;
+mod room_key;
+
+pub use inbound::{Decrypted, InboundMegolmSession, SessionInfo, list_sessions};
+pub use outbound::{OutboundMegolmSession, Settings};

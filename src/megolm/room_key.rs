@@ -1,0 +1,96 @@
+//! Room keys as they travel: `m.room_key` and exported session data (M23, S4, SEC-43, SEC-59).
+
+use serde_json::Value;
+use vodozemac::Curve25519PublicKey;
+use vodozemac::megolm::{
+    ExportedSessionKey, InboundGroupSession, SessionConfig, SessionKey, SessionKeyDecodeError,
+};
+
+use crate::device_keys::MEGOLM_ALGORITHM;
+use crate::error::{E2eeError, Result};
+use crate::identifiers::check_room_id;
+use crate::json::{self, Object};
+use crate::public_keys;
+
+/// The spellings of `shared_history`: the spec's, matrix-sdk-crypto's up to 0.19, and the first.
+pub(super) const SHARED_HISTORY: [&str; 3] =
+    ["shared_history", "m.shared_history", "org.matrix.msc3061.shared_history"];
+
+/// The old spelling that all readers of old spellings understand.
+pub(super) const OLD_SHARED_HISTORY: &str = SHARED_HISTORY[2];
+
+/// A session that came from elsewhere, and what came with it.
+pub(super) struct ReceivedKey {
+    pub(super) room_id: String,
+    pub(super) session_id: String,
+    pub(super) session: InboundGroupSession,
+    pub(super) shared_history: bool,
+}
+
+/// Reads the content of `m.room_key` (D16).
+pub(super) fn read_room_key(content: &Object) -> Result<ReceivedKey> {
+    check_algorithm(content)?;
+    let key = SessionKey::from_base64(checked_base64(content)?).map_err(key_error)?;
+    received(content, InboundGroupSession::new(&key, SessionConfig::version_1()))
+}
+
+/// Reads exported session data, the element of a key export or backup. Also gives the claimed
+/// identity and fingerprint keys of the sender.
+pub(super) fn read_export(
+    data: &Object,
+) -> Result<(ReceivedKey, Curve25519PublicKey, Option<String>)> {
+    check_algorithm(data)?;
+    let sender_key = public_keys::curve25519("sender_key", json::text(data, "sender_key")?)?;
+    let claimed = json::optional_object(data, "sender_claimed_keys")?
+        .map(|keys| json::optional_text(keys, "ed25519"))
+        .transpose()?
+        .flatten()
+        .map(|key| public_keys::ed25519("sender_claimed_keys", key))
+        .transpose()?
+        .map(|key| key.to_base64());
+    let key = ExportedSessionKey::from_base64(checked_base64(data)?).map_err(key_error)?;
+    let session = InboundGroupSession::import(&key, SessionConfig::version_1());
+    Ok((received(data, session)?, sender_key, claimed))
+}
+
+fn received(object: &Object, session: InboundGroupSession) -> Result<ReceivedKey> {
+    let room_id = json::text(object, "room_id")?;
+    check_room_id("room_id", room_id)?;
+    let session_id = session.session_id();
+    // The session's ID is its signing key, which must be usable as one (SEC-10).
+    public_keys::ed25519("session_key", &session_id)?;
+    if json::text(object, "session_id")? != session_id {
+        return Err(E2eeError::mismatched_session_id("the session ID is not the session key's"));
+    }
+    let room_id = room_id.to_owned();
+    Ok(ReceivedKey { room_id, session_id, session, shared_history: shared_history(object) })
+}
+
+/// True only if every spelling that is there says so.
+fn shared_history(object: &Object) -> bool {
+    let mut said = SHARED_HISTORY.iter().filter_map(|name| object.get(*name)).peekable();
+    said.peek().is_some() && said.all(|value| *value == Value::Bool(true))
+}
+
+fn check_algorithm(object: &Object) -> Result<()> {
+    match json::text(object, "algorithm")? {
+        MEGOLM_ALGORITHM => Ok(()),
+        other => Err(E2eeError::unknown_algorithm(other, MEGOLM_ALGORITHM)),
+    }
+}
+
+/// The key's text, once it is known to be plain base64 (SEC-101).
+fn checked_base64(object: &Object) -> Result<&str> {
+    let text = json::text(object, "session_key")?;
+    zeroize::Zeroizing::new(json::decode_base64("session_key", text)?);
+    Ok(text)
+}
+
+fn key_error(error: SessionKeyDecodeError) -> E2eeError {
+    match error {
+        SessionKeyDecodeError::Signature(_) => {
+            E2eeError::bad_signature("the session key's signature does not verify")
+        }
+        _ => E2eeError::invalid_key("session_key is not a Megolm session key"),
+    }
+}

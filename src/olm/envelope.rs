@@ -1,0 +1,117 @@
+//! The plaintext of an Olm message: what it must say of its sender and recipient
+//! (O10, O17, S9; SEC-32, SEC-33; spec: "Validation of incoming decrypted events").
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use vodozemac::Ed25519PublicKey;
+
+use super::{ChannelState, OlmChannel};
+use crate::device_keys::DeviceKeys;
+use crate::error::{E2eeError, Result};
+use crate::json::{self, EVENT_LIMIT, Object};
+use crate::public_keys;
+
+#[derive(serde::Serialize)]
+struct Plaintext<'a> {
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    content: &'a RawValue,
+    sender: &'a str,
+    recipient: &'a str,
+    recipient_keys: Ed25519Key<'a>,
+    keys: Ed25519Key<'a>,
+    sender_device_keys: &'a RawValue,
+}
+
+#[derive(serde::Serialize)]
+struct Ed25519Key<'a> {
+    ed25519: &'a str,
+}
+
+/// Writes the plaintext of an event for the partner (O10, D30).
+pub(super) fn write(
+    channel: &OlmChannel,
+    partner_fingerprint: &Ed25519PublicKey,
+    event_type: &str,
+    content: &str,
+) -> Result<String> {
+    let account = &channel.account;
+    let raw = |text| {
+        serde_json::from_str::<&RawValue>(text)
+            .map_err(|_| E2eeError::invalid_json("the content cannot be written"))
+    };
+    json::to_text(&Plaintext {
+        event_type,
+        content: raw(content)?,
+        sender: account.user_id(),
+        recipient: &channel.partner_user_id,
+        recipient_keys: Ed25519Key { ed25519: &partner_fingerprint.to_base64() },
+        keys: Ed25519Key { ed25519: &account.fingerprint_key().to_base64() },
+        sender_device_keys: raw(account.device_keys())?,
+    })
+}
+
+/// Checks a decrypted plaintext; gives it back as text with the sender's fingerprint key.
+pub(super) fn check(
+    channel: &OlmChannel,
+    state: &ChannelState,
+    plaintext: Vec<u8>,
+) -> Result<(String, Ed25519PublicKey)> {
+    let text = String::from_utf8(plaintext)
+        .map_err(|_| E2eeError::invalid_message("the plaintext is not UTF-8"))?;
+    let event = json::parse_object("the plaintext", &text, EVENT_LIMIT).map_err(discard)?;
+    let fingerprint_key = check_fields(channel, &event).map_err(discard)?;
+    state.fingerprint.check(&fingerprint_key)?;
+    if let Some(device_keys) = event.get("sender_device_keys") {
+        check_device_keys(channel, state, device_keys, &fingerprint_key).map_err(discard)?;
+    }
+    Ok((text, fingerprint_key))
+}
+
+/// Whatever is wrong inside a decrypted message: one error, "discard it" (D34).
+fn discard(error: E2eeError) -> E2eeError {
+    match error {
+        E2eeError::InvalidMessage { .. } => error,
+        other => E2eeError::invalid_message(format!("the decrypted message is invalid: {other}")),
+    }
+}
+
+fn check_fields(channel: &OlmChannel, event: &Object) -> Result<Ed25519PublicKey> {
+    let account = &channel.account;
+    json::text(event, "type")?;
+    json::object(event, "content")?;
+    if json::text(event, "sender")? != channel.partner_user_id {
+        return Err(E2eeError::invalid_message("the message names another sender"));
+    }
+    if json::text(event, "recipient")? != account.user_id() {
+        return Err(E2eeError::invalid_message("the message is for another user"));
+    }
+    let recipient_key = json::text(json::object(event, "recipient_keys")?, "ed25519")?;
+    let recipient_key = public_keys::ed25519("recipient_keys", recipient_key)?;
+    if recipient_key.as_bytes() != account.fingerprint_key().as_bytes() {
+        return Err(E2eeError::invalid_message("the message is for another device"));
+    }
+    public_keys::ed25519("keys", json::text(json::object(event, "keys")?, "ed25519")?)
+}
+
+/// The sender's own device keys, if it sent them, must fit the sender and the message (S9).
+fn check_device_keys(
+    channel: &OlmChannel,
+    state: &ChannelState,
+    device_keys: &Value,
+    fingerprint_key: &Ed25519PublicKey,
+) -> Result<()> {
+    let device_keys = DeviceKeys::read(json::as_object("sender_device_keys", device_keys)?)?;
+    let problem = if device_keys.user_id != channel.partner_user_id {
+        "sender_device_keys belong to another user"
+    } else if device_keys.identity_key.as_bytes() != channel.partner_identity_key.as_bytes() {
+        "sender_device_keys hold another identity key"
+    } else if device_keys.fingerprint_key.as_bytes() != fingerprint_key.as_bytes() {
+        "sender_device_keys hold another fingerprint key"
+    } else if state.device_id.as_ref().is_some_and(|known| *known != device_keys.device_id) {
+        "sender_device_keys belong to another device"
+    } else {
+        return Ok(());
+    };
+    Err(E2eeError::invalid_message(problem))
+}

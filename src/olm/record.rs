@@ -1,0 +1,193 @@
+//! What is stored of a channel: one record for the channel, one for each of its Olm sessions, so
+//! that a message rewrites only the session that it used.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use vodozemac::Ed25519PublicKey;
+use vodozemac::olm::{Session, SessionPickle};
+
+use super::OlmChannel;
+use crate::account::Account;
+use crate::error::{E2eeError, Result};
+use crate::store::{Batch, RecordKey};
+
+/// [user, device, partner user, partner identity key].
+const CHANNELS: &str = "olm_channel";
+/// [user, device, partner user, partner identity key, session ID].
+const SESSIONS: &str = "olm_session";
+
+/// The most sessions of a channel; the least recently used one makes room (D24, SEC-38).
+pub(super) const MAX_SESSIONS: usize = 8;
+
+/// A channel in memory. The session that received last stands last (O14).
+pub(crate) struct ChannelState {
+    pub(super) sessions: Vec<Session>,
+    pub(super) device_id: Option<String>,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) new_session_advised_ms: Option<i64>,
+}
+
+impl fmt::Debug for ChannelState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelState").finish_non_exhaustive()
+    }
+}
+
+/// The other device's fingerprint key and how we came to know it (D26).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Fingerprint {
+    Unknown,
+    /// It stood in a decrypted message: enforced, but proves nothing about the device.
+    Learned(Ed25519PublicKey),
+    /// From signed device keys, or from the caller.
+    Verified(Ed25519PublicKey),
+}
+
+impl Fingerprint {
+    pub(crate) fn key(&self) -> Option<&Ed25519PublicKey> {
+        match self {
+            Self::Unknown => None,
+            Self::Learned(key) | Self::Verified(key) => Some(key),
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Learned(_) => "learned",
+            Self::Verified(_) => "verified",
+        }
+    }
+
+    /// Fails if another key is known.
+    pub(super) fn check(&self, found: &Ed25519PublicKey) -> Result<()> {
+        match self.key() {
+            Some(known) if known.as_bytes() != found.as_bytes() => {
+                Err(E2eeError::mismatched_fingerprint(
+                    "the fingerprint key is not the one known for this device",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl ChannelState {
+    pub(super) fn new(device_id: Option<String>, fingerprint: Fingerprint) -> Self {
+        Self { sessions: Vec::new(), device_id, fingerprint, new_session_advised_ms: None }
+    }
+
+    /// Appends a session, so that it is used next, and drops the least recently used one if there
+    /// are too many.
+    pub(super) fn push(
+        &mut self,
+        channel: &OlmChannel,
+        session: Session,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        put_session(channel, &session, batch)?;
+        self.sessions.push(session);
+        while self.sessions.len() > MAX_SESSIONS {
+            let evicted = self.sessions.remove(0);
+            batch.delete(&session_key(channel, &evicted.session_id()));
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct ChannelOut<'a> {
+    partner_user_id: &'a str,
+    partner_identity_key: &'a str,
+    sessions: Vec<String>,
+    device_id: &'a Option<String>,
+    fingerprint: &'a Fingerprint,
+    new_session_advised_ms: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct ChannelIn {
+    sessions: Vec<String>,
+    device_id: Option<String>,
+    fingerprint: Fingerprint,
+    new_session_advised_ms: Option<i64>,
+}
+
+pub(super) fn channel_key(account: &Account, user_id: &str, identity_key: &str) -> RecordKey {
+    account.record_key(CHANNELS, &[user_id, identity_key])
+}
+
+fn session_key(channel: &OlmChannel, session_id: &str) -> RecordKey {
+    let parts = [&channel.partner_user_id, &channel.partner_identity_text, session_id];
+    channel.account.record_key(SESSIONS, &parts)
+}
+
+/// The keys of all stored sessions of a channel.
+pub(super) fn session_keys(channel: &OlmChannel) -> Result<Vec<RecordKey>> {
+    let account = &channel.account;
+    let parts = [
+        account.user_id(),
+        account.device_id(),
+        &channel.partner_user_id,
+        &channel.partner_identity_text,
+    ];
+    account.vault().scan_keys(SESSIONS, &parts)
+}
+
+pub(super) fn load(channel: &OlmChannel) -> Result<Option<ChannelState>> {
+    let vault = channel.account.vault();
+    let Some(record) = vault.read::<ChannelIn>(&channel.key)? else { return Ok(None) };
+    let sessions = record
+        .sessions
+        .iter()
+        .map(|session_id| {
+            vault
+                .read::<SessionPickle>(&session_key(channel, session_id))?
+                .map(Session::from_pickle)
+                .ok_or_else(|| E2eeError::corrupt("a record of an Olm session is missing"))
+        })
+        .collect::<Result<_>>()?;
+    Ok(Some(ChannelState {
+        sessions,
+        device_id: record.device_id,
+        fingerprint: record.fingerprint,
+        new_session_advised_ms: record.new_session_advised_ms,
+    }))
+}
+
+pub(super) fn put_channel(
+    channel: &OlmChannel,
+    state: &ChannelState,
+    batch: &mut Batch,
+) -> Result<()> {
+    batch.put(
+        &channel.key,
+        &ChannelOut {
+            partner_user_id: &channel.partner_user_id,
+            partner_identity_key: &channel.partner_identity_text,
+            sessions: state.sessions.iter().map(Session::session_id).collect(),
+            device_id: &state.device_id,
+            fingerprint: &state.fingerprint,
+            new_session_advised_ms: state.new_session_advised_ms,
+        },
+    )
+}
+
+pub(super) fn put_session(
+    channel: &OlmChannel,
+    session: &Session,
+    batch: &mut Batch,
+) -> Result<()> {
+    batch.put(&session_key(channel, &session.session_id()), &session.pickle())
+}
+
+pub(super) fn known_fingerprint(
+    account: &Account,
+    user_id: &str,
+    identity_key: &str,
+) -> Result<Option<Ed25519PublicKey>> {
+    let key = channel_key(account, user_id, identity_key);
+    let record = account.vault().read::<ChannelIn>(&key)?;
+    Ok(record.and_then(|record| record.fingerprint.key().copied()))
+}

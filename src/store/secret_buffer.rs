@@ -1,0 +1,43 @@
+//! A buffer for serialising secrets that leaves no copies behind as it grows.
+
+use std::io;
+
+use zeroize::Zeroizing;
+
+/// A growing buffer. `Vec` would free its old memory unwiped when it grows;
+/// this moves to larger memory itself and wipes what it leaves.
+pub(super) struct SecretBuffer {
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl SecretBuffer {
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { bytes: Zeroizing::new(Vec::with_capacity(capacity)) }
+    }
+
+    pub(super) fn extend(&mut self, more: &[u8]) {
+        let needed = self.bytes.len().saturating_add(more.len());
+        if needed > self.bytes.capacity() {
+            let capacity = needed.max(self.bytes.capacity().saturating_mul(2));
+            let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+        self.bytes.extend_from_slice(more);
+    }
+
+    pub(super) fn into_inner(self) -> Zeroizing<Vec<u8>> {
+        self.bytes
+    }
+}
+
+impl io::Write for SecretBuffer {
+    fn write(&mut self, more: &[u8]) -> io::Result<usize> {
+        self.extend(more);
+        Ok(more.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! One live state per object.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::Shared;
+use crate::error::{E2eeError, Result};
+use crate::store::{Live, LiveRegistry};
+
+fn stored(value: u32) -> impl FnOnce() -> Result<Option<u32>> {
+    move || Ok(Some(value))
+}
+
+fn nothing() -> Result<Option<u32>> {
+    Ok(None)
+}
+
+fn io<T>() -> Result<T> {
+    Err(E2eeError::store_io("the commit failed"))
+}
+
+fn unexpected() -> Result<Option<u32>> {
+    panic!("this state is loaded")
+}
+
+fn name<T>(result: Result<T>) -> &'static str {
+    result.err().map_or("OK", |error| error.name())
+}
+
+#[test]
+fn a_state_is_loaded_once_and_changes_stay() {
+    let live = Live::new();
+    assert_eq!(name(live.lock(nothing)), "NOT_FOUND");
+    assert_eq!(name(live.lock(io)), "STORE_IO");
+    assert_eq!(*live.lock(stored(1)).unwrap(), 1);
+    let mut guard = live.lock(unexpected).unwrap();
+    assert_eq!(
+        guard
+            .change(|state| {
+                *state += 1;
+                Ok(*state)
+            })
+            .unwrap(),
+        2
+    );
+    assert_eq!(
+        guard
+            .change(|state| {
+                *state += 1;
+                Ok(*state)
+            })
+            .unwrap(),
+        3
+    );
+    assert_eq!(*guard, 3);
+    drop(guard);
+    assert_eq!(*live.lock(unexpected).unwrap(), 3);
+}
+
+#[test]
+fn a_failed_change_makes_the_next_call_read_the_store() {
+    // SEC-114
+    let live = Live::new();
+    let mut guard = live.lock(stored(1)).unwrap();
+    assert_eq!(
+        name(guard.change(|state| {
+            *state = 9;
+            io::<()>()
+        })),
+        "STORE_IO"
+    );
+    assert_eq!(name(guard.change(|_| Ok(()))), "STORE_IO");
+    drop(guard);
+    assert_eq!(*live.lock(stored(1)).unwrap(), 1);
+}
+
+#[test]
+fn a_panic_in_a_change_drops_the_state_and_refuses_further_use() {
+    let live = Live::new();
+    let unwound = catch_unwind(AssertUnwindSafe(|| {
+        let mut guard = live.lock(stored(1)).unwrap();
+        guard.change(|_| -> Result<()> { panic!("inside") })
+    }));
+    assert!(unwound.is_err());
+    assert_eq!(name(live.lock(stored(1))), "PANIC");
+    assert_eq!(name(live.create(nothing, || Ok(1))), "PANIC");
+    assert_eq!(name(live.erase(stored(1), || Ok(()))), "PANIC");
+}
+
+#[test]
+fn creating_what_exists_fails_and_a_failed_creation_leaves_nothing() {
+    let live = Live::new();
+    assert_eq!(name(live.create(nothing, io)), "STORE_IO");
+    assert_eq!(name(live.lock(nothing)), "NOT_FOUND");
+    assert_eq!(name(live.create(io, || Ok(5))), "STORE_IO");
+    live.create(nothing, || Ok(5)).unwrap();
+    assert_eq!(*live.lock(unexpected).unwrap(), 5);
+    assert_eq!(name(live.create(unexpected, || Ok(6))), "ALREADY_EXISTS");
+    let other = Live::new();
+    assert_eq!(name(other.create(stored(7), || panic!("it exists"))), "ALREADY_EXISTS");
+    assert_eq!(*other.lock(unexpected).unwrap(), 7);
+}
+
+#[test]
+fn an_erased_state_is_not_found_for_every_holder_but_only_after_the_commit() {
+    let live = Live::new();
+    assert_eq!(name(live.erase(nothing, || panic!("nothing to erase"))), "NOT_FOUND");
+    assert_eq!(name(live.erase(stored(1), io)), "STORE_IO");
+    assert_eq!(*live.lock(stored(2)).unwrap(), 2);
+    live.erase(unexpected, || Ok(())).unwrap();
+    assert_eq!(name(live.lock(stored(3))), "NOT_FOUND");
+    assert_eq!(name(live.create(nothing, || Ok(3))), "NOT_FOUND");
+    assert_eq!(name(live.erase(stored(3), || Ok(()))), "NOT_FOUND");
+}
+
+#[test]
+fn threads_that_share_a_state_never_see_each_other_halfway() {
+    let live = Live::new();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..1000 {
+                    live.lock(stored(0))
+                        .unwrap()
+                        .change(|state| {
+                            *state += 1;
+                            Ok(())
+                        })
+                        .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(*live.lock(unexpected).unwrap(), 4000);
+}
+
+#[test]
+fn handles_of_one_record_share_one_object_until_it_is_forgotten() {
+    let vault = Shared::new().vault().unwrap();
+    let registry = LiveRegistry::new();
+    let key = vault.key("olm", &["@a:hs", "D"]);
+    let first = registry.get_or_insert(&key, || 1_u32);
+    assert!(Arc::ptr_eq(&first, &registry.get_or_insert(&key, || 2)));
+    let elsewhere = registry.get_or_insert(&vault.key("megolm", &["@a:hs", "D"]), || 3_u32);
+    assert_eq!((*first, *elsewhere), (1, 3));
+    registry.forget(&key);
+    let again = registry.get_or_insert(&key, || 4_u32);
+    assert_eq!(*again, 4);
+    registry.forget_under(&vault.prefix("olm", &["@a:hs"]));
+    assert_eq!(*registry.get_or_insert(&key, || 5_u32), 5);
+    assert!(Arc::ptr_eq(
+        &elsewhere,
+        &registry.get_or_insert(&vault.key("megolm", &["@a:hs", "D"]), || 6)
+    ));
+    drop(first);
+}
+
+#[test]
+fn the_registry_does_not_grow_with_the_dead() {
+    let vault = Shared::new().vault().unwrap();
+    let registry = LiveRegistry::new();
+    let kept = registry.get_or_insert(&vault.key("c", &["kept"]), || 1_u32);
+    for index in 0..10_000 {
+        registry.get_or_insert(&vault.key("c", &[&index.to_string()]), || 2_u32);
+    }
+    assert!(registry.len() < 200);
+    assert!(Arc::ptr_eq(&kept, &registry.get_or_insert(&vault.key("c", &["kept"]), || 3)));
+}

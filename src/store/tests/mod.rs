@@ -1,0 +1,81 @@
+//! Tests of the store room. The contract is the same for every record store.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod live;
+mod other_process;
+mod records;
+mod sqlite;
+mod store;
+mod vault;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::memory::MemoryStore;
+use super::record_store::{Change, Durability, Entry, RecordStore};
+use crate::environment::SystemRandom;
+use crate::error::Result;
+use crate::store::Vault;
+
+const KEY: [u8; 32] = [7; 32];
+
+fn put(collection: &'static str, key: &[u8], value: &[u8]) -> Change {
+    Change { collection, key: key.to_vec(), value: Some(value.to_vec()) }
+}
+
+fn delete(collection: &'static str, key: &[u8]) -> Change {
+    Change { collection, key: key.to_vec(), value: None }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// `path` with something added to the file's name.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    PathBuf::from(format!("{}{suffix}", text(path)))
+}
+
+/// A memory store that the test keeps a hand on.
+#[derive(Clone)]
+struct Shared(Arc<MemoryStore>);
+
+impl Shared {
+    fn new() -> Self {
+        Self(Arc::new(MemoryStore::new()))
+    }
+
+    fn vault(&self) -> Result<Vault> {
+        self.vault_with(&KEY)
+    }
+
+    fn vault_with(&self, key: &[u8]) -> Result<Vault> {
+        Vault::open(Box::new(self.clone()), key, Arc::new(SystemRandom))
+    }
+
+    fn entries(&self, collection: &str) -> Vec<Entry> {
+        self.scan(collection, None, usize::MAX).unwrap()
+    }
+
+    fn set(&self, collection: &'static str, key: &[u8], value: &[u8]) {
+        self.commit(vec![put(collection, key, value)], Durability::Synced).unwrap();
+    }
+}
+
+impl RecordStore for Shared {
+    fn get(&self, collection: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.0.get(collection, key)
+    }
+    fn scan(&self, collection: &str, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+        self.0.scan(collection, after, limit)
+    }
+    fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<()> {
+        self.0.commit(changes, durability)
+    }
+    fn is_empty(&self) -> Result<bool> {
+        self.0.is_empty()
+    }
+    fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+}
