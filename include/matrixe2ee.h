@@ -225,7 +225,7 @@ typedef struct matrixe2ee_clock {
 } matrixe2ee_clock;
 
 #ifdef __cplusplus
-extern "C"    {
+extern "C" {
 #endif // __cplusplus
 
 /// The status of an error, the same that the failed call returned.

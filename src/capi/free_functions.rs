@@ -16,6 +16,16 @@ pub const MATRIXE2EE_VERSION_MINOR: u32 = 1;
 /// Its third part.
 pub const MATRIXE2EE_VERSION_PATCH: u32 = 0;
 
+// The three parts are those of Cargo.toml.
+const _: () = {
+    const fn is(part: u32, text: &str) -> bool {
+        matches!(u32::from_str_radix(text, 10), Ok(number) if number == part)
+    }
+    assert!(is(MATRIXE2EE_VERSION_MAJOR, env!("CARGO_PKG_VERSION_MAJOR")));
+    assert!(is(MATRIXE2EE_VERSION_MINOR, env!("CARGO_PKG_VERSION_MINOR")));
+    assert!(is(MATRIXE2EE_VERSION_PATCH, env!("CARGO_PKG_VERSION_PATCH")));
+};
+
 /// The version of the library that is running, for example "0.1.0". The text
 /// is static: do not free it.
 #[unsafe(no_mangle)]

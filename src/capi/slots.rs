@@ -137,21 +137,21 @@ impl<T: Send + Sync + 'static> SlotTable<T> {
 
     /// Empties a freed slot that has no user left and makes it ready for the next object.
     fn reclaim(&self, slot: &Slot<T>, index: u32) {
+        if slot.process.load(Ordering::Relaxed) != std::process::id() {
+            // A forked child leaves the parent's object where it is: its locks
+            // may be held by threads that do not exist here.
+            return;
+        }
         // SAFETY: the slot is FREED and without users, which exactly one thread
         // finds out (it changed the state to that); nobody else can reach the object.
         let object = unsafe { (*slot.object.get()).take() };
-        let inherited = slot.process.load(Ordering::Relaxed) != std::process::id();
         let generation = generation_of(slot.state.load(Ordering::Relaxed));
         // A slot that has used up its generations is retired: no old ticket ever fits again.
         if generation + 1 < 1 << GENERATION_BITS {
             slot.state.store(state_of(generation + 1) | FREED, Ordering::Release);
             self.put_index(slot, index);
         }
-        if inherited {
-            // The object belongs to the parent process; its locks may be held by
-            // threads that do not exist here.
-            std::mem::forget(object);
-        } else if let Some(object) = object {
+        if let Some(object) = object {
             (self.discard)(object);
         }
     }

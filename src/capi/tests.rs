@@ -85,12 +85,10 @@ fn every_error_has_its_status_and_every_status_its_error() {
 }
 
 #[test]
-fn versions_agree() {
+fn the_version_is_that_of_the_handles() {
     // SAFETY: a static text.
     let version = unsafe { CStr::from_ptr(matrixe2ee_version()) }.to_str().expect("ASCII");
     assert_eq!(version, crate::version());
-    let parts = [MATRIXE2EE_VERSION_MAJOR, MATRIXE2EE_VERSION_MINOR, MATRIXE2EE_VERSION_PATCH];
-    assert_eq!(version, parts.map(|part| part.to_string()).join("."));
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! on x86-64 means the kernel even when pointers carry tags; so does bit 55 on
 //! ARM64), 4 bits for the kind of object, 44 bits for generation and slot. The
 //! 44 bits are mixed with a number of this run and this copy of the library, so
-//! that a ticket of another copy in the same process does not fit by accident.
+//! that a ticket of another copy in the same process does not fit by accident,
+//! and multiplied, so that a ticket with one wrong bit names a far-away slot.
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the C ABI needs 64-bit pointers; on 32-bit systems use the uniffi bindings");
@@ -33,6 +34,20 @@ const TAG: usize = 0xe2ee;
 const TAG_SHIFT: u32 = 48;
 const KIND_SHIFT: u32 = INDEX_BITS + GENERATION_BITS;
 const KEY_MASK: usize = (1 << KIND_SHIFT) - 1;
+
+/// Any odd number, and the one that undoes multiplying by it, modulo 2^64.
+const FACTOR: usize = 0x9e37_79b9_7f4a_7c15;
+const INVERSE: usize = {
+    // Newton's iteration doubles the number of right bits: 3, 6, 12, 24, 48, 96.
+    let mut inverse = FACTOR;
+    let mut round = 0;
+    while round < 5 {
+        inverse = inverse.wrapping_mul(2_usize.wrapping_sub(FACTOR.wrapping_mul(inverse)));
+        round += 1;
+    }
+    assert!(FACTOR.wrapping_mul(inverse) == 1);
+    inverse
+};
 
 static TABLE: SlotTable<Object> = SlotTable::new(discard);
 
@@ -140,14 +155,15 @@ pub(super) fn free<H: Handle>(ticket: *const H) {
 
 fn encode(kind: usize, key: SlotKey) -> usize {
     let bits = (key.generation as usize) << INDEX_BITS | key.index as usize;
-    TAG << TAG_SHIFT | kind << KIND_SHIFT | (bits ^ mixer())
+    let mixed = (bits ^ mixer()).wrapping_mul(FACTOR) & KEY_MASK;
+    TAG << TAG_SHIFT | kind << KIND_SHIFT | mixed
 }
 
 fn decode(ticket: usize) -> Option<(usize, SlotKey)> {
     if ticket >> TAG_SHIFT != TAG {
         return None;
     }
-    let bits = ticket & KEY_MASK ^ mixer();
+    let bits = ticket.wrapping_mul(INVERSE) & KEY_MASK ^ mixer();
     let index = bits as u32 & ((1 << INDEX_BITS) - 1);
     let generation = (bits >> INDEX_BITS) as u32;
     Some(((ticket >> KIND_SHIFT) & 0xf, SlotKey { index, generation }))

@@ -24,7 +24,8 @@
 #define EXPECT(expected, call) \
     do { \
         matrixe2ee_error *error = NULL; \
-        expect_status(__FILE__, __LINE__, #call, (expected), (call), error); \
+        matrixe2ee_status answered = (call); \
+        expect_status(__FILE__, __LINE__, #call, (expected), answered, error); \
     } while (0)
 
 #define OK(call) EXPECT(MATRIXE2EE_STATUS_OK, call)
