@@ -1,8 +1,8 @@
 /* After fork() the old handles answer FORKED, and the child's own keys are its own. */
 #include "story.h"
 
-#include <sys/wait.h>
 #include <pthread.h>
+#include <sys/wait.h>
 
 static struct person alice, bob;
 static matrixe2ee_olm_channel *channel;
@@ -88,7 +88,9 @@ static void forks_beside_busy_threads(void) {
             OK(matrixe2ee_store_in_memory(KEY, sizeof KEY, &store, &error));
             matrixe2ee_store_free(store);
             free_handles();
-            _exit(0);
+            /* What the other threads had on their stacks is lost here, which is no leak of ours. */
+            execl("/bin/true", "true", (char *)NULL);
+            _exit(1);
         }
         CHECK(waitpid(process, &status, 0) == process && status == 0);
     }
