@@ -44,7 +44,10 @@ pub unsafe extern "C" fn matrixe2ee_account_open(
 
 /// Takes over an account that libolm (olm_pickle_account) has pickled: same keys, same device.
 ///
-/// On return it is on disk; from then on the old copy must not be used.
+/// On return it is on disk; from then on the old copy must not be used. The
+/// device keys are uploaded again, and one-time keys once
+/// matrixe2ee_account_receive_key_counts() has told how many the server has.
+///
 /// \param pickle the pickle, as text.
 /// \param pickle_key the key that the pickle was written with; wipe your copy after
 /// the call.
@@ -78,13 +81,17 @@ pub unsafe extern "C" fn matrixe2ee_account_from_libolm_pickle(
 
 /// Takes over an account that vodozemac has pickled: same keys, same device.
 ///
-/// On return it is on disk; from then on the old copy must not be used.
+/// On return it is on disk; from then on the old copy must not be used. The
+/// device keys are uploaded again, and one-time keys once
+/// matrixe2ee_account_receive_key_counts() has told how many the server has.
+///
 /// \param pickle the pickle, as text.
 /// \param pickle_key the key that the pickle was written with; wipe your copy after
 /// the call.
 /// \param out the account, to be released with matrixe2ee_account_free().
 ///
-/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle).
+/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_LENGTH (pickle_key_len is not 32),
+/// INVALID_FIELD (not such a pickle).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_account_from_vodozemac_pickle(
     store: *const matrixe2ee_store,
@@ -191,7 +198,7 @@ pub unsafe extern "C" fn matrixe2ee_account_device_keys(
 /// {...}}, "fallback_keys": {...}}, to be released with matrixe2ee_string_free();
 /// NULL, with MATRIXE2EE_STATUS_OK, if there is nothing to upload.
 ///
-/// Errors: only the common ones.
+/// Errors: CLOCK_FAILED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_account_keys_upload_request(
     account: *const matrixe2ee_account,

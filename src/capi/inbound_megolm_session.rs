@@ -15,7 +15,7 @@ pub struct matrixe2ee_inbound_megolm_session {
 }
 
 /// The session that decrypts what the own outbound session encrypts, from its
-/// current index on. On return it is on disk.
+/// current index on: make it before the first message. On return it is on disk.
 ///
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
@@ -31,7 +31,8 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_outbound_session
 
 /// Stores the room key of an m.room_key event that came through a channel.
 ///
-/// If the session is stored already, the two are merged. On return it is on disk.
+/// If the session is stored already, the two are merged: the lower first index and
+/// the better source are kept. On return it is on disk.
 ///
 /// \param sender_user_id the channel's partner.
 /// \param sender_key the identity key of the channel's partner.
@@ -42,8 +43,8 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_outbound_session
 /// matrixe2ee_inbound_megolm_session_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
-/// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID, WRONG_SENDER (the session is known to
-/// be somebody else's).
+/// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID, WRONG_ROOM, WRONG_SENDER (the session
+/// is known to be another device's).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_room_key(
     account: *const matrixe2ee_account,
@@ -78,8 +79,7 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_room_key(
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// MISMATCHED_SESSION_ID.
+/// Errors: as for matrixe2ee_inbound_megolm_session_from_room_key().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_export(
     account: *const matrixe2ee_account,

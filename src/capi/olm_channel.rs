@@ -67,9 +67,9 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_outbound_channel(
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, NO_SESSION (not the first message of a session),
-/// UNABLE_TO_DECRYPT, ALREADY_EXISTS (open it with
-/// matrixe2ee_olm_channel_create_from_storage() and decrypt there).
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
+/// 1), ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
+/// and decrypt there).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_encrypted_message(
     account: *const matrixe2ee_account,
@@ -124,15 +124,16 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_storage(
 
 /// Takes over the Olm sessions with one device that vodozemac has pickled.
 ///
-/// An existing channel gets the sessions that it lacks. On return they are on disk;
-/// from then on the old copies must not be used.
+/// An existing channel gets the sessions that it lacks, as older than its own. On
+/// return they are on disk; from then on the old copies must not be used.
 ///
 /// \param pickles a JSON list of pickles, the oldest first: ["...", "..."].
 /// \param pickle_key the key that they were written with; wipe your copy after the
 /// call.
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
-/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle), INVALID_KEY.
+/// Errors: WRONG_KEY, INVALID_LENGTH (pickle_key_len is not 32), INVALID_JSON,
+/// INVALID_FIELD (not such a pickle), INVALID_KEY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_from_vodozemac_pickles(
     account: *const matrixe2ee_account,
@@ -243,8 +244,9 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_encrypt(
 /// "recipient": "...", "recipient_keys": {...}, "keys": {...}}, to be released with
 /// matrixe2ee_string_free(). It is secret: it may hold a room key.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, NO_SESSION, UNABLE_TO_DECRYPT, INVALID_MESSAGE,
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed; ask
+/// matrixe2ee_olm_channel_should_create_new_session()), INVALID_MESSAGE,
 /// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
 #[unsafe(no_mangle)]
@@ -275,8 +277,8 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_session_count(
 /// \param device_keys {"user_id": "...", "device_id": "...", "algorithms": [...],
 /// "keys": {...}, "signatures": {...}}.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
-/// MISMATCHED_FINGERPRINT.
+/// Errors: INVALID_JSON, INVALID_FIELD (keys of another device), TOO_LARGE,
+/// INVALID_KEY, BAD_SIGNATURE, MISMATCHED_FINGERPRINT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_set_partner_device_keys(
     channel: *const matrixe2ee_olm_channel,

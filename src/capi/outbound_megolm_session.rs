@@ -99,7 +99,8 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_message_index(
 /// Says which devices still need the room key, and with what content. Call it
 /// before each message, encrypt each content for its device with
 /// matrixe2ee_olm_channel_encrypt(), send, and report with
-/// matrixe2ee_outbound_megolm_session_mark_as_sent().
+/// matrixe2ee_outbound_megolm_session_mark_as_sent(). Until then a device is given
+/// the same key again, also after a restart: that is on disk on return.
 ///
 /// \param recipients {"encryption": {"algorithm": "m.megolm.v1.aes-sha2"},
 /// "history_visibility": "shared", "members": {"@bob:example.org": "join"},
@@ -158,7 +159,8 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_mark_as_sent(
 /// \param content the event's content, a JSON object: {"msgtype": "m.text", "body":
 /// "Hello"}.
 /// \param out the content of an m.room.encrypted event: {"algorithm":
-/// "m.megolm.v1.aes-sha2", "ciphertext": "...", "session_id": "..."}, to be
+/// "m.megolm.v1.aes-sha2", "sender_key": "...", "device_id": "...", "session_id":
+/// "...", "ciphertext": "..."}, and "m.relates_to" if the content has it; to be
 /// released with matrixe2ee_string_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, SESSION_EXPIRED

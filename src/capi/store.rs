@@ -112,9 +112,10 @@ pub unsafe extern "C" fn matrixe2ee_store_in_memory(
 /// Opens the store in an SQLite file, or creates the file.
 ///
 /// Only one opener at a time: while this store is open, here or in another
-/// process, a second one is refused. Everything that a later call reports as
-/// done is on disk when that call returns, as far as the operating system and
-/// the disk keep their word.
+/// process, a second one is refused. Beside the file stand a file ending in -wal
+/// while it is open, and an empty one ending in -lock for good. Everything that a
+/// later call reports as done is on disk when that call returns, as far as the
+/// operating system and the disk keep their word.
 ///
 /// \param path the file, as UTF-8.
 /// \param key 32 random bytes, encrypting every record; keep them in the
@@ -122,7 +123,8 @@ pub unsafe extern "C" fn matrixe2ee_store_in_memory(
 /// \param out the store, to be released with matrixe2ee_store_free().
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (key_len is not 32),
-/// STORE_IN_USE, WRONG_KEY, CORRUPT, NEWER_FORMAT, STORE_IO.
+/// INVALID_FIELD (the path names no file), STORE_IN_USE, WRONG_KEY, CORRUPT,
+/// NEWER_FORMAT, STORE_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_store_open_sqlite(
     path: *const c_char,
