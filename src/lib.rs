@@ -5,6 +5,23 @@
 //! [`typed`] is the core behind them.
 
 #![deny(missing_docs, unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::todo
+    )
+)]
+
+// Under this flag, which fuzzers set for the whole build, vodozemac accepts every MAC and signature.
+#[cfg(all(fuzzing, not(feature = "fuzz-harness")))]
+compile_error!(
+    "--cfg fuzzing turns off all signature and MAC checks: only for the fuzzing harness"
+);
 
 mod account;
 // The only unsafe code of the crate.

@@ -156,7 +156,9 @@ impl Account {
         self.vault().key(collection, &all)
     }
 
-    /// To be held by every call: the store is usable and the account is not erased.
+    /// To be held by every call, once: the store is usable and the account is not erased.
+    /// Public methods of the core take it; what they call does not, for a second read lock in one
+    /// thread could wait for an `erase` that waits for the first.
     pub fn enter(&self) -> Result<Entered<'_>> {
         self.store.enter()?;
         let erased = self.shared.erased.read().unwrap_or_else(PoisonError::into_inner);
@@ -176,6 +178,7 @@ impl Account {
 
     /// Signs an object with the fingerprint key and returns it with the signature added.
     pub fn sign_json(&self, mut object: Object) -> Result<Object> {
+        let _entered = self.enter()?;
         let state = self.state()?;
         json::add_signature(&mut object, &self.user_id, &self.fingerprint_id(), |bytes| {
             state.account.sign(bytes)
@@ -265,7 +268,11 @@ impl<'a> Opening<'a> {
         check_user_id("user_id", user_id)?;
         check_device_id("device_id", device_id)?;
         let key = store.vault().key(ACCOUNTS, &[user_id, device_id]);
-        let shared = store.live().get_or_insert(&key, Shared::new);
+        let mut shared = store.live().get_or_insert(&key, Shared::new);
+        if *shared.erased.read().unwrap_or_else(PoisonError::into_inner) {
+            // It was being erased at this moment, and is forgotten by now: start anew.
+            shared = store.live().get_or_insert(&key, Shared::new);
+        }
         Ok(Self { store, user_id, device_id, key, shared })
     }
 

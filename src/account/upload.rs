@@ -20,6 +20,7 @@ impl Account {
     /// What is generated is durable before it is returned, and as long as the upload is
     /// unanswered the same bytes come back.
     pub fn keys_upload_request(&self) -> Result<Option<String>> {
+        let _entered = self.enter()?;
         let now = self.now_ms()?;
         let mut state = self.state()?;
         if let Some(upload) = &state.published.open_upload {
@@ -93,6 +94,7 @@ impl Account {
 
     /// Takes the server's answer to the open upload.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
+        let _entered = self.enter()?;
         let now = self.now_ms()?;
         let mut state = self.state()?;
         let Some(upload) = state.published.open_upload.clone() else {
@@ -121,6 +123,7 @@ impl Account {
         one_time_counts: &Object,
         unused_fallback_types: Option<&[Value]>,
     ) -> Result<()> {
+        let _entered = self.enter()?;
         let count = read_count(one_time_counts)?;
         let fallback_used = match unused_fallback_types {
             None => false,

@@ -112,7 +112,6 @@ impl Account {
     ///
     /// Errors: STORE_CLOSED, STORE_IO, CLOCK_FAILED, NOT_FOUND (erased).
     pub fn keys_upload_request(&self) -> Result<Option<String>> {
-        let _entered = self.core.enter()?;
         self.core.keys_upload_request()
     }
 
@@ -125,7 +124,6 @@ impl Account {
     ///
     /// Errors: INVALID_FIELD (no upload is open), INVALID_JSON, STORE_CLOSED, STORE_IO.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
-        let _entered = self.core.enter()?;
         self.core.receive_keys_upload_response(http_status, body)
     }
 
@@ -141,7 +139,6 @@ impl Account {
         one_time_counts: &str,
         unused_fallback_types: Option<String>,
     ) -> Result<()> {
-        let _entered = self.core.enter()?;
         let counts = json::parse_object("one_time_counts", one_time_counts, ARGUMENT_LIMIT)?;
         let types = unused_fallback_types
             .map(|types| json::parse_list("unused_fallback_types", &types, ARGUMENT_LIMIT))
@@ -154,7 +151,6 @@ impl Account {
     ///
     /// Errors: INVALID_JSON (also numbers that canonical JSON lacks), INVALID_FIELD, STORE_CLOSED.
     pub fn sign_json(&self, object: &str) -> Result<String> {
-        let _entered = self.core.enter()?;
         let object = json::parse_object("object", object, ARGUMENT_LIMIT)?;
         json::to_text(&self.core.sign_json(object)?)
     }

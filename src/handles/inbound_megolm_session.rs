@@ -56,7 +56,6 @@ impl InboundMegolmSession {
         sender_key: &str,
         room_key_content: &str,
     ) -> Result<Arc<Self>> {
-        let _entered = account.core.enter()?;
         let content = json::parse_object("room_key_content", room_key_content, EVENT_LIMIT)?;
         let core = megolm::InboundMegolmSession::from_room_key(
             &account.core,
@@ -76,7 +75,6 @@ impl InboundMegolmSession {
     /// Errors: as `from_room_key`.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_export(account: &Account, session_data: &str) -> Result<Arc<Self>> {
-        let _entered = account.core.enter()?;
         let data = json::parse_object("session_data", session_data, EVENT_LIMIT)?;
         let core = megolm::InboundMegolmSession::from_export(&account.core, &data)?;
         Ok(Arc::new(Self { core }))

@@ -39,7 +39,6 @@ impl OlmChannel {
         recipient_device_keys: &str,
         recipient_one_time_key: &str,
     ) -> Result<Arc<Self>> {
-        let _entered = account.core.enter()?;
         let device_keys =
             json::parse_object("recipient_device_keys", recipient_device_keys, DEVICE_LIMIT)?;
         let one_time_key =
@@ -69,7 +68,6 @@ impl OlmChannel {
         partner_device_id: Option<String>,
         partner_fingerprint_key: Option<String>,
     ) -> Result<Arc<Self>> {
-        let _entered = account.core.enter()?;
         let content = json::parse_object("content", content, EVENT_LIMIT)?;
         let known = olm::KnownPartner {
             device_id: partner_device_id.as_deref(),
@@ -117,7 +115,6 @@ impl OlmChannel {
         pickle_key: Vec<u8>,
     ) -> Result<Arc<Self>> {
         let pickle_key = Zeroizing::new(pickle_key);
-        let _entered = account.core.enter()?;
         let list = json::parse_list("pickles", pickles, ARGUMENT_LIMIT)?;
         let texts = list
             .iter()
@@ -142,7 +139,6 @@ impl OlmChannel {
     /// Errors: NOT_FOUND (any other handle), INVALID_MESSAGE or MISMATCHED_FINGERPRINT (the
     /// message was decrypted, but must be discarded).
     pub fn first_event(&self) -> Result<String> {
-        let _entered = self.core.account().enter()?;
         self.core.session_count()?;
         self.first_event.clone().unwrap_or_else(|| {
             Err(E2eeError::not_found("this handle was not created from a message"))
@@ -155,7 +151,6 @@ impl OlmChannel {
     /// Errors: UNKNOWN_FINGERPRINT (pass the device's keys to `set_partner_device_keys` first),
     /// INVALID_JSON, INVALID_FIELD, INVALID_KEY, BAD_SIGNATURE, UNKNOWN_ALGORITHM, STORE_IO.
     pub fn add_outbound_olm_session(&self, one_time_key: &str) -> Result<()> {
-        let _entered = self.core.account().enter()?;
         let one_time_key = json::parse_object("one_time_key", one_time_key, DEVICE_LIMIT)?;
         self.core.add_outbound_olm_session(&one_time_key)
     }
@@ -181,7 +176,6 @@ impl OlmChannel {
     /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US,
     /// UNABLE_TO_DECRYPT, INVALID_MESSAGE, MISMATCHED_FINGERPRINT, TOO_LARGE, STORE_IO.
     pub fn decrypt(&self, content: &str) -> Result<String> {
-        let _entered = self.core.account().enter()?;
         let content = json::parse_object("content", content, EVENT_LIMIT)?;
         self.core.decrypt(&content)
     }
@@ -197,7 +191,6 @@ impl OlmChannel {
     /// Errors: MISMATCHED_FINGERPRINT (another one is known), INVALID_FIELD (another user,
     /// device or identity key), INVALID_JSON, INVALID_KEY, BAD_SIGNATURE, TOO_LARGE, STORE_IO.
     pub fn set_partner_device_keys(&self, device_keys: &str) -> Result<()> {
-        let _entered = self.core.account().enter()?;
         let device_keys = json::parse_object("device_keys", device_keys, DEVICE_LIMIT)?;
         self.core.set_partner_device_keys(&device_keys)
     }

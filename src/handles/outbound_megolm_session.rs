@@ -29,7 +29,6 @@ impl OutboundMegolmSession {
     /// Errors: INVALID_FIELD, INVALID_JSON, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn create(account: &Account, room_id: &str, settings: Option<String>) -> Result<Arc<Self>> {
-        let _entered = account.core.enter()?;
         let settings = match settings {
             None => Settings::default(),
             Some(text) => Settings::read(&json::parse_object("settings", &text, ARGUMENT_LIMIT)?)?,
@@ -79,7 +78,6 @@ impl OutboundMegolmSession {
     /// Errors: SESSION_EXPIRED (create a new session; nothing has changed), ROOM_NOT_ENCRYPTED,
     /// UNKNOWN_ALGORITHM, INVALID_JSON, INVALID_FIELD, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     pub fn get_session_key_for_sending(&self, recipients: &str) -> Result<String> {
-        let _entered = self.core.account().enter()?;
         let recipients = json::parse_object("recipients", recipients, ARGUMENT_LIMIT)?;
         self.core.get_session_key_for_sending(&recipients)
     }
@@ -91,7 +89,6 @@ impl OutboundMegolmSession {
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
     pub fn mark_as_sent(&self, devices: &str) -> Result<()> {
-        let _entered = self.core.account().enter()?;
         let devices = json::parse_list("devices", devices, ARGUMENT_LIMIT)?;
         self.core.mark_as_sent(&devices)
     }

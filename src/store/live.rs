@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::record_key::{RecordKey, RecordPrefix};
+use super::record_key::RecordKey;
 use crate::error::{E2eeError, Result};
 
 /// A shared in-memory object whose truth is in the store.
@@ -195,11 +195,6 @@ impl LiveRegistry {
     /// Makes the next handle start anew; for a record that was erased.
     pub(crate) fn forget(&self, key: &RecordKey) {
         self.entries().objects.remove(key);
-    }
-
-    /// As `forget`, for all records that begin so.
-    pub(crate) fn forget_under(&self, prefix: &RecordPrefix) {
-        self.entries().objects.retain(|key, _| !prefix.covers(key));
     }
 
     /// How many objects are known, dead ones included.

@@ -88,10 +88,6 @@ impl Batch {
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.changes.len()
-    }
 }
 
 #[cfg(test)]

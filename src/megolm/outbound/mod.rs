@@ -19,16 +19,10 @@ use crate::store::{Batch, Live, LiveGuard, RecordKey};
 use record::OutboundState;
 
 /// An application's limits and options for a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     limits: RotationLimits,
     old_shared_history_names: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { limits: RotationLimits::default(), old_shared_history_names: false }
-    }
 }
 
 impl Settings {
