@@ -66,7 +66,8 @@
  *
  * FORK. After fork() the handles made before it answer FORKED in the child, and
  * freeing them there does nothing to what they stand for. The child may open a
- * store of its own, but not a file that the parent has open.
+ * store of its own, but not a file that the parent has open. If other threads
+ * were running at the fork, the C library and SQLite ask it to call exec() soon.
  *
  * A first program: open a store, open the account on it, upload what
  * matrixe2ee_account_keys_upload_request() gives, and tell the account the
@@ -366,9 +367,10 @@ matrixe2ee_status matrixe2ee_store_in_memory(
 /// Opens the store in an SQLite file, or creates the file.
 ///
 /// Only one opener at a time: while this store is open, here or in another
-/// process, a second one is refused. Everything that a later call reports as
-/// done is on disk when that call returns, as far as the operating system and
-/// the disk keep their word.
+/// process, a second one is refused. Beside the file stand a file ending in -wal
+/// while it is open, and an empty one ending in -lock for good. Everything that a
+/// later call reports as done is on disk when that call returns, as far as the
+/// operating system and the disk keep their word.
 ///
 /// \param path the file, as UTF-8.
 /// \param key 32 random bytes, encrypting every record; keep them in the
@@ -376,7 +378,8 @@ matrixe2ee_status matrixe2ee_store_in_memory(
 /// \param out the store, to be released with matrixe2ee_store_free().
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (key_len is not 32),
-/// STORE_IN_USE, WRONG_KEY, CORRUPT, NEWER_FORMAT, STORE_IO.
+/// INVALID_FIELD (the path names no file), STORE_IN_USE, WRONG_KEY, CORRUPT,
+/// NEWER_FORMAT, STORE_IO.
 matrixe2ee_status matrixe2ee_store_open_sqlite(
     const char *path,
     const uint8_t *key,
@@ -440,7 +443,10 @@ matrixe2ee_status matrixe2ee_account_open(
 
 /// Takes over an account that libolm (olm_pickle_account) has pickled: same keys, same device.
 ///
-/// On return it is on disk; from then on the old copy must not be used.
+/// On return it is on disk; from then on the old copy must not be used. The
+/// device keys are uploaded again, and one-time keys once
+/// matrixe2ee_account_receive_key_counts() has told how many the server has.
+///
 /// \param pickle the pickle, as text.
 /// \param pickle_key the key that the pickle was written with; wipe your copy after
 /// the call.
@@ -459,13 +465,17 @@ matrixe2ee_status matrixe2ee_account_from_libolm_pickle(
 
 /// Takes over an account that vodozemac has pickled: same keys, same device.
 ///
-/// On return it is on disk; from then on the old copy must not be used.
+/// On return it is on disk; from then on the old copy must not be used. The
+/// device keys are uploaded again, and one-time keys once
+/// matrixe2ee_account_receive_key_counts() has told how many the server has.
+///
 /// \param pickle the pickle, as text.
 /// \param pickle_key the key that the pickle was written with; wipe your copy after
 /// the call.
 /// \param out the account, to be released with matrixe2ee_account_free().
 ///
-/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle).
+/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_LENGTH (pickle_key_len is not 32),
+/// INVALID_FIELD (not such a pickle).
 matrixe2ee_status matrixe2ee_account_from_vodozemac_pickle(
     const matrixe2ee_store *store,
     const char *user_id,
@@ -532,7 +542,7 @@ matrixe2ee_status matrixe2ee_account_device_keys(
 /// {...}}, "fallback_keys": {...}}, to be released with matrixe2ee_string_free();
 /// NULL, with MATRIXE2EE_STATUS_OK, if there is nothing to upload.
 ///
-/// Errors: only the common ones.
+/// Errors: CLOCK_FAILED.
 matrixe2ee_status matrixe2ee_account_keys_upload_request(
     const matrixe2ee_account *account,
     char **out,
@@ -651,9 +661,9 @@ matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, NO_SESSION (not the first message of a session),
-/// UNABLE_TO_DECRYPT, ALREADY_EXISTS (open it with
-/// matrixe2ee_olm_channel_create_from_storage() and decrypt there).
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
+/// 1), ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
+/// and decrypt there).
 matrixe2ee_status matrixe2ee_olm_channel_create_from_encrypted_message(
     const matrixe2ee_account *account,
     const char *partner_user_id,
@@ -679,15 +689,16 @@ matrixe2ee_status matrixe2ee_olm_channel_create_from_storage(
 
 /// Takes over the Olm sessions with one device that vodozemac has pickled.
 ///
-/// An existing channel gets the sessions that it lacks. On return they are on disk;
-/// from then on the old copies must not be used.
+/// An existing channel gets the sessions that it lacks, as older than its own. On
+/// return they are on disk; from then on the old copies must not be used.
 ///
 /// \param pickles a JSON list of pickles, the oldest first: ["...", "..."].
 /// \param pickle_key the key that they were written with; wipe your copy after the
 /// call.
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
-/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle), INVALID_KEY.
+/// Errors: WRONG_KEY, INVALID_LENGTH (pickle_key_len is not 32), INVALID_JSON,
+/// INVALID_FIELD (not such a pickle), INVALID_KEY.
 matrixe2ee_status matrixe2ee_olm_channel_from_vodozemac_pickles(
     const matrixe2ee_account *account,
     const char *partner_user_id,
@@ -760,8 +771,9 @@ matrixe2ee_status matrixe2ee_olm_channel_encrypt(
 /// "recipient": "...", "recipient_keys": {...}, "keys": {...}}, to be released with
 /// matrixe2ee_string_free(). It is secret: it may hold a room key.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, NO_SESSION, UNABLE_TO_DECRYPT, INVALID_MESSAGE,
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed; ask
+/// matrixe2ee_olm_channel_should_create_new_session()), INVALID_MESSAGE,
 /// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
 matrixe2ee_status matrixe2ee_olm_channel_decrypt(
@@ -782,8 +794,8 @@ matrixe2ee_status matrixe2ee_olm_channel_session_count(
 /// \param device_keys {"user_id": "...", "device_id": "...", "algorithms": [...],
 /// "keys": {...}, "signatures": {...}}.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
-/// MISMATCHED_FINGERPRINT.
+/// Errors: INVALID_JSON, INVALID_FIELD (keys of another device), TOO_LARGE,
+/// INVALID_KEY, BAD_SIGNATURE, MISMATCHED_FINGERPRINT.
 matrixe2ee_status matrixe2ee_olm_channel_set_partner_device_keys(
     const matrixe2ee_olm_channel *channel,
     const char *device_keys,
@@ -875,7 +887,8 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_message_index(
 /// Says which devices still need the room key, and with what content. Call it
 /// before each message, encrypt each content for its device with
 /// matrixe2ee_olm_channel_encrypt(), send, and report with
-/// matrixe2ee_outbound_megolm_session_mark_as_sent().
+/// matrixe2ee_outbound_megolm_session_mark_as_sent(). Until then a device is given
+/// the same key again, also after a restart: that is on disk on return.
 ///
 /// \param recipients {"encryption": {"algorithm": "m.megolm.v1.aes-sha2"},
 /// "history_visibility": "shared", "members": {"@bob:example.org": "join"},
@@ -920,7 +933,8 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(
 /// \param content the event's content, a JSON object: {"msgtype": "m.text", "body":
 /// "Hello"}.
 /// \param out the content of an m.room.encrypted event: {"algorithm":
-/// "m.megolm.v1.aes-sha2", "ciphertext": "...", "session_id": "..."}, to be
+/// "m.megolm.v1.aes-sha2", "sender_key": "...", "device_id": "...", "session_id":
+/// "...", "ciphertext": "..."}, and "m.relates_to" if the content has it; to be
 /// released with matrixe2ee_string_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, SESSION_EXPIRED
@@ -951,7 +965,7 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_erase(
 void matrixe2ee_outbound_megolm_session_free(matrixe2ee_outbound_megolm_session *session);
 
 /// The session that decrypts what the own outbound session encrypts, from its
-/// current index on. On return it is on disk.
+/// current index on: make it before the first message. On return it is on disk.
 ///
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
@@ -962,7 +976,8 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_outbound_session(
 
 /// Stores the room key of an m.room_key event that came through a channel.
 ///
-/// If the session is stored already, the two are merged. On return it is on disk.
+/// If the session is stored already, the two are merged: the lower first index and
+/// the better source are kept. On return it is on disk.
 ///
 /// \param sender_user_id the channel's partner.
 /// \param sender_key the identity key of the channel's partner.
@@ -973,8 +988,8 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_outbound_session(
 /// matrixe2ee_inbound_megolm_session_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
-/// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID, WRONG_SENDER (the session is known to
-/// be somebody else's).
+/// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID, WRONG_ROOM, WRONG_SENDER (the session
+/// is known to be another device's).
 matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(
     const matrixe2ee_account *account,
     const char *sender_user_id,
@@ -995,8 +1010,7 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// MISMATCHED_SESSION_ID.
+/// Errors: as for matrixe2ee_inbound_megolm_session_from_room_key().
 matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(
     const matrixe2ee_account *account,
     const char *session_data,

@@ -196,6 +196,8 @@ impl E2eeError {
 /// Short constructors: `invalid_field("room_id", "is missing")`.
 macro_rules! constructors {
     ($($function:ident => $variant:ident),* $(,)?) => {
+        // Some are for the C ABI alone.
+        #[cfg_attr(not(feature = "capi"), allow(dead_code))]
         impl E2eeError {
             $(pub(crate) fn $function(detail: impl Into<String>) -> Self {
                 Self::$variant { detail: detail.into() }

@@ -9,6 +9,10 @@
 //! the object is dropped by whoever is last: the freeing call, or the last
 //! call still using it.
 
+// No number here comes from outside: each is bounded by CAPACITY, by the number
+// of generations, or by a check beside it.
+#![allow(clippy::arithmetic_side_effects)]
+
 use std::cell::UnsafeCell;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -184,7 +188,7 @@ impl<T: Send + Sync + 'static> SlotTable<T> {
             })
             .ok()?;
         let (chunk, _) = place(index);
-        self.chunks[chunk].get_or_init(|| Box::new(empty_slots(FIRST_CHUNK << chunk)));
+        self.chunks.get(chunk)?.get_or_init(|| Box::new(empty_slots(FIRST_CHUNK << chunk)));
         Some(index)
     }
 

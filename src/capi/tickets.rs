@@ -24,7 +24,7 @@ use super::account::matrixe2ee_account;
 use super::inbound_megolm_session::matrixe2ee_inbound_megolm_session;
 use super::olm_channel::matrixe2ee_olm_channel;
 use super::outbound_megolm_session::matrixe2ee_outbound_megolm_session;
-use super::slots::{Borrowed, GENERATION_BITS, INDEX_BITS, SlotKey, SlotTable};
+use super::slots::{Borrowed, CAPACITY, GENERATION_BITS, INDEX_BITS, SlotKey, SlotTable};
 use super::store::matrixe2ee_store;
 use crate::environment::check_not_in_callback;
 use crate::error::{E2eeError, Result};
@@ -120,9 +120,9 @@ handles! {
 pub(super) fn issue<T: Ticketed>(object: Arc<T>) -> Result<*mut T::Handle> {
     let object = T::into_object(object);
     let kind = object.kind();
-    let key = TABLE.insert(object).ok_or_else(|| {
-        let limit = super::slots::CAPACITY as usize;
-        E2eeError::too_large("the table of handles", limit + 1, limit)
+    let key = TABLE.insert(object).ok_or_else(|| E2eeError::TooLarge {
+        detail: String::from("too many handles are open"),
+        limit: u64::from(CAPACITY),
     })?;
     Ok(ptr::without_provenance_mut(encode(kind, key)))
 }
