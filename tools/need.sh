@@ -28,13 +28,14 @@ install() {
 }
 
 rust() {
-    if ! command -v cargo > /dev/null; then
+    if ! cargo --version > /dev/null 2>&1; then
         # Debian 13 and Ubuntu 24.04 have rustup as a package.
         command -v rustup > /dev/null || install rustup > /dev/null 2>&1
-        command -v rustup > /dev/null && rustup toolchain install stable --profile default
-        command -v cargo > /dev/null && return
-        echo "Rust is missing: install 1.89 or newer with rustup (https://rustup.rs), then try again."
-        exit 1
+        command -v rustup > /dev/null && rustup default stable
+        cargo --version > /dev/null 2>&1 || {
+            echo "Rust is missing: install 1.89 or newer with rustup (https://rustup.rs), then try again."
+            exit 1
+        }
     fi
     minor=$(cargo --version | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
     [ "${minor:-999}" -ge 89 ] && return
