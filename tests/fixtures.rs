@@ -29,17 +29,11 @@ fn list(value: &Value) -> &[Value] {
 
 /// The members of an object; none if it is absent.
 fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
-    value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(name, member)| (name.as_str(), member))
+    value.as_object().into_iter().flatten().map(|(name, member)| (name.as_str(), member))
 }
 
 fn text(value: &Value) -> &str {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
 fn error<T>(result: matrixe2ee::Result<T>) -> E2eeError {
@@ -63,12 +57,7 @@ struct Signature {
 
 impl Signature {
     fn check(&self, object: &Value) -> matrixe2ee::Result<()> {
-        verify_signed_json(
-            &object.to_string(),
-            &self.user_id,
-            &self.key_id,
-            &self.public_key,
-        )
+        verify_signed_json(&object.to_string(), &self.user_id, &self.key_id, &self.public_key)
     }
 
     fn place(&self) -> String {
@@ -161,22 +150,13 @@ fn signatures_in_keys_upload() -> Vec<Signature> {
     for upload in list(&fixture("keys_upload")) {
         let (user, request) = (text(&upload["user"]), &upload["request"]);
         if request["device_keys"].is_object() {
-            found.extend(signatures_on(
-                "device",
-                user,
-                None,
-                &request["device_keys"],
-                &keys,
-            ));
+            found.extend(signatures_on("device", user, None, &request["device_keys"], &keys));
         }
         for (_, key) in members(&request["one_time_keys"]) {
             found.extend(signatures_on("one-time key", user, None, key, &keys));
         }
         for (_, key) in members(&request["fallback_keys"]) {
-            assert_eq!(
-                key["fallback"], true,
-                "a fallback key says so inside what is signed"
-            );
+            assert_eq!(key["fallback"], true, "a fallback key says so inside what is signed");
             found.extend(signatures_on("fallback key", user, None, key, &keys));
         }
     }
@@ -256,20 +236,13 @@ fn every_signature_in_the_key_uploads_verifies() {
 #[test]
 fn every_signature_on_a_claimed_key_verifies() {
     let signatures = signatures_in_keys_claim();
-    assert_eq!(
-        count(&signatures),
-        BTreeMap::from([(("claimed key", "another key"), 21)])
-    );
+    assert_eq!(count(&signatures), BTreeMap::from([(("claimed key", "another key"), 21)]));
     check_all(&signatures);
 }
 
 /// Replaces one character by another one that is as good as any in base64.
 fn alter(text: &str, at: usize) -> String {
-    let other = if text.as_bytes()[at] == b'B' {
-        "C"
-    } else {
-        "B"
-    };
+    let other = if text.as_bytes()[at] == b'B' { "C" } else { "B" };
     let mut altered = text.to_owned();
     altered.replace_range(at..=at, other);
     altered
@@ -333,10 +306,7 @@ fn no_signature_verifies_once_a_character_of_the_object_is_altered() {
         let mut renamed = signature.object.clone();
         renamed["extra"] = json!(1);
         assert!(
-            matches!(
-                error(signature.check(&renamed)),
-                E2eeError::BadSignature { .. }
-            ),
+            matches!(error(signature.check(&renamed)), E2eeError::BadSignature { .. }),
             "{} with one more field",
             signature.place()
         );
@@ -356,10 +326,7 @@ fn no_altered_signature_verifies_and_no_signature_by_another_key() {
         *place = alter(text(place), at).into();
         // SEC-10: the strict check of Ed25519 leaves no byte of a signature free.
         assert!(
-            matches!(
-                error(signature.check(&altered)),
-                E2eeError::BadSignature { .. }
-            ),
+            matches!(error(signature.check(&altered)), E2eeError::BadSignature { .. }),
             "{} altered at {at}",
             signature.place()
         );
@@ -394,10 +361,7 @@ fn unsigned_parts_are_outside_of_the_signature() {
         // SEC-99: `unsigned` at the top, and only there, is left out.
         signature.check(&altered).expect("unsigned is not signed");
         altered["keys"]["unsigned"] = json!({});
-        assert!(matches!(
-            error(signature.check(&altered)),
-            E2eeError::BadSignature { .. }
-        ));
+        assert!(matches!(error(signature.check(&altered)), E2eeError::BadSignature { .. }));
     }
     assert!(seen > 0, "some answers carry display names");
 }
@@ -485,9 +449,7 @@ fn every_claimed_key_of_a_real_client_starts_a_channel_and_an_altered_one_does_n
                         "fingerprint": "verified",
                     })
                 );
-                let content = channel
-                    .encrypt("m.dummy", "{}")
-                    .expect("a session is there");
+                let content = channel.encrypt("m.dummy", "{}").expect("a session is there");
                 // O9, O11.
                 assert_eq!(parse(&content)["ciphertext"][identity_key]["type"], 0);
                 started += 1;
@@ -523,10 +485,7 @@ fn exported_sessions_decrypt_room_events_to_what_the_real_clients_saw() {
         let export = &entry["exported_session"];
         let session = InboundMegolmSession::from_export(&account, &export.to_string())
             .unwrap_or_else(|error| panic!("{}", error.to_json()));
-        assert_eq!(
-            session.session_id().expect("an ID"),
-            text(&content["session_id"])
-        );
+        assert_eq!(session.session_id().expect("an ID"), text(&content["session_id"]));
         // M23, D4: an export proves nothing about its origin.
         assert!(!session.authenticated().expect("a flag"));
 
@@ -545,18 +504,12 @@ fn exported_sessions_decrypt_room_events_to_what_the_real_clients_saw() {
         assert_eq!(about["authenticated"], false);
 
         // M27: the same event again, and its ciphertext as another event.
-        let again = session
-            .decrypt(&event.to_string())
-            .expect("the same event opens again");
+        let again = session.decrypt(&event.to_string()).expect("the same event opens again");
         assert_eq!(parse(&again)["content"], seen["content"]);
         let mut replayed = event.clone();
         replayed["event_id"] = json!("$replayed");
         match error(session.decrypt(&replayed.to_string())) {
-            E2eeError::Replay {
-                event_id,
-                message_index,
-                ..
-            } => {
+            E2eeError::Replay { event_id, message_index, .. } => {
                 assert_eq!(event_id, text(&event["event_id"]));
                 assert_eq!(json!(message_index), about["message_index"]);
             }
@@ -582,10 +535,7 @@ impl Recipient {
             .step_by(2)
             .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("the key is hexadecimal"))
             .collect();
-        Self {
-            pickle_key,
-            account,
-        }
+        Self { pickle_key, account }
     }
 
     /// The device in a store of its own, as if nothing had been received yet.
@@ -632,10 +582,7 @@ impl Recipient {
             let event = channel.first_event();
             (channel, event)
         };
-        (
-            channel,
-            parse(&event.unwrap_or_else(|error| panic!("{}", error.to_json()))),
-        )
+        (channel, parse(&event.unwrap_or_else(|error| panic!("{}", error.to_json()))))
     }
 }
 
@@ -647,14 +594,8 @@ fn olm_messages_of_real_clients_decrypt_from_the_captured_state_of_their_recipie
     for entry in list(&inbound["events"]) {
         // A store for each: between two of these messages the real device sent its own.
         let (_store, account) = recipient.open();
-        assert_eq!(
-            account.identity_key().expect("a key"),
-            text(&recipient.account["curve25519"])
-        );
-        assert_eq!(
-            account.fingerprint_key().expect("a key"),
-            text(&recipient.account["ed25519"])
-        );
+        assert_eq!(account.identity_key().expect("a key"), text(&recipient.account["curve25519"]));
+        assert_eq!(account.fingerprint_key().expect("a key"), text(&recipient.account["ed25519"]));
 
         let (channel, event) = recipient.receive(&account, entry);
         // O13-O15, O17: decrypted, checked, and as the real client had it.
@@ -662,10 +603,7 @@ fn olm_messages_of_real_clients_decrypt_from_the_captured_state_of_their_recipie
         assert_eq!(channel.session_count().expect("a count"), 1);
         let partner = parse(&channel.partner().expect("a partner"));
         // O18, D26: the fingerprint is learned, not verified.
-        assert_eq!(
-            partner["fingerprint_key"],
-            entry["plaintext"]["keys"]["ed25519"]
-        );
+        assert_eq!(partner["fingerprint_key"], entry["plaintext"]["keys"]["ed25519"]);
         assert_eq!(partner["fingerprint"], "learned");
 
         let content = entry["event"]["content"].to_string();
@@ -682,19 +620,10 @@ fn olm_messages_of_real_clients_decrypt_from_the_captured_state_of_their_recipie
             .map(|(_, keys)| keys.clone())
             .find(|keys| members(&keys["keys"]).any(|(_, key)| *key == partner["identity_key"]))
             .expect("the sender's device is in the key query answers");
-        channel
-            .set_partner_device_keys(&keys.to_string())
-            .expect("the keys are the partner's");
-        assert_eq!(
-            parse(&channel.partner().expect("a partner"))["fingerprint"],
-            "verified"
-        );
+        channel.set_partner_device_keys(&keys.to_string()).expect("the keys are the partner's");
+        assert_eq!(parse(&channel.partner().expect("a partner"))["fingerprint"], "verified");
         // O9: and the channel answers, past the pre-key messages (O11).
-        let answer = parse(
-            &channel
-                .encrypt("m.dummy", "{}")
-                .expect("a session is there"),
-        );
+        let answer = parse(&channel.encrypt("m.dummy", "{}").expect("a session is there"));
         let key = text(&partner["identity_key"]);
         assert_eq!(answer["ciphertext"][key]["type"], 1);
         senders.push(format!("{sender} {}", entry["olm_type"]));

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Once;
 
 use serde_json::{Value, json};
 
@@ -32,15 +33,17 @@ impl Program {
     /// Whether this peer can be had. If not, says so where the test harness
     /// does not swallow it, and fails where tests may not be left out.
     pub fn is_there(self) -> bool {
+        static TOLD: [Once; 2] = [Once::new(), Once::new()];
         if self.python().is_some() {
             return true;
         }
-        let what = format!(
-            "SKIPPED: no {} in MATRIXE2EE_PEERS; tests/peers/run.sh sets it up\n",
-            self.name()
-        );
+        let name = self.name();
+        let what = format!("no {name} in MATRIXE2EE_PEERS; tests/peers/run.sh sets it up");
         assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "{what}");
-        std::io::stderr().write_all(what.as_bytes()).expect("stderr is open");
+        TOLD[self as usize].call_once(|| {
+            let line = format!("\nSKIPPED: all tests against {name}: {what}\n");
+            std::io::stderr().write_all(line.as_bytes()).expect("stderr is open");
+        });
         false
     }
 }

@@ -118,7 +118,12 @@ impl Direction {
 
     pub fn post(&mut self, message: Value, event_type: &str, content: Value) {
         let position = Position::of(&message, &self.recipient_key);
-        self.on_the_way.push(Letter { message, event_type: event_type.to_owned(), content, position });
+        self.on_the_way.push(Letter {
+            message,
+            event_type: event_type.to_owned(),
+            content,
+            position,
+        });
         self.sent += 1;
     }
 
