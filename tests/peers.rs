@@ -98,6 +98,7 @@ against_both![
     a_channel_that_we_start_carries_events_both_ways,
     a_channel_that_the_peer_starts_carries_events_both_ways,
     a_fallback_key_starts_a_channel_either_way_and_no_message_opens_twice,
+    of_several_olm_sessions_the_last_to_receive_sends_and_the_longest_silent_is_dropped,
     an_olm_event_whose_envelope_lies_is_refused_and_the_channel_goes_on,
     a_long_olm_conversation_survives_reordering_loss_repetition_and_restarts,
     forty_skipped_olm_messages_still_open_and_a_gap_of_two_thousand_does_not,
@@ -396,6 +397,68 @@ fn a_fallback_key_starts_a_channel_either_way_and_no_message_opens_twice(stage: 
     ));
     let content = any_content(&mut stage.rng, 3);
     assert_eq!(ours.send(&mut other, NOTE, &content)["content"], content);
+}
+
+fn of_several_olm_sessions_the_last_to_receive_sends_and_the_longest_silent_is_dropped(
+    stage: &mut Stage,
+) {
+    let (mut ours, mut peer) = stage.two_friends();
+    let upload = ours.upload_keys(0);
+    let mut one_time_keys: Vec<Value> = upload["one_time_keys"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key_id, key)| json!({key_id: key}))
+        .collect();
+    let identity_key = ours.identity_key();
+    let sessions = |peer: &mut Peer| {
+        let ids = peer.ask("olm_session_ids", json!({"identity_key": identity_key}));
+        ids.as_array().cloned().expect("a list")
+    };
+    // The sessions that we must have, the longest silent first.
+    let mut expected = sessions(&mut peer);
+    let mut dropped = Vec::new();
+    for serial in 0..80 {
+        if serial % 6 == 0 || stage.chance(10) {
+            let start = json!({
+                "device_keys": upload["device_keys"],
+                "one_time_key": one_time_keys.pop().expect("there are enough"),
+            });
+            peer.ask("olm_start", start);
+            expected.push(sessions(&mut peer).pop().expect("the new session"));
+            if expected.len() > 8 {
+                dropped.push(expected.remove(0)); // D20, D24, SEC-38
+            }
+        } else {
+            let chosen = stage.rng.random_range(0..expected.len());
+            let chosen = expected.remove(chosen);
+            expected.push(chosen); // O14
+        }
+        let session_id = expected.last().expect("there is one");
+        let from = |peer: &mut Peer, session_id: &Value, content: &Value| {
+            let recipient = ours.address();
+            peer.ask(
+                "olm_encrypt",
+                json!({"recipient": recipient, "type": NOTE, "content": content,
+                       "session_id": session_id}),
+            )
+        };
+        let content = any_content(&mut stage.rng, serial);
+        let message = from(&mut peer, session_id, &content);
+        read(&ours.channel(&peer), &message, NOTE, &content);
+        assert_eq!(ok(ours.channel(&peer).session_count()) as usize, expected.len());
+        if let Some(gone) = pick(&mut stage.rng, &dropped) {
+            let message = from(&mut peer, gone, &json!({}));
+            undecryptable(ours.channel(&peer).decrypt(&message.to_string()));
+        }
+        if stage.chance(4) {
+            ours.reopen(); // O8: the order is stored.
+        }
+        // O9: the answer goes through the session that received last.
+        ours.send(&mut peer, "m.dummy", &json!({}));
+        assert_eq!(sessions(&mut peer).last(), expected.last());
+    }
+    assert!(!dropped.is_empty());
 }
 
 fn an_olm_event_whose_envelope_lies_is_refused_and_the_channel_goes_on(stage: &mut Stage) {

@@ -115,8 +115,11 @@ class Device:
         self.olm.setdefault(identity_key, []).append(session)
         return len(self.olm[identity_key])
 
-    def do_olm_encrypt(self, recipient, type, content, change=None):
-        """Encrypts an event for {user_id, identity_key, fingerprint}; `change` alters the envelope."""
+    def do_olm_encrypt(self, recipient, type, content, change=None, session_id=None):
+        """Encrypts an event for {user_id, identity_key, fingerprint}; `change` alters the envelope.
+
+        Without `session_id` the session that started or received last is used.
+        """
         envelope = {
             "type": type,
             "content": content,
@@ -131,7 +134,11 @@ class Device:
                 del envelope[key]
             else:
                 envelope[key] = value
-        sessions = self.olm.get(recipient["identity_key"])
+        sessions = [
+            session
+            for session in self.olm.get(recipient["identity_key"], [])
+            if session_id in (None, self.olm_session_id(session))
+        ]
         if not sessions:
             raise Refused("there is no session with that device")
         message_type, body = self.encrypt_olm(sessions[-1], json.dumps(envelope))
