@@ -99,6 +99,7 @@ against_both![
     a_channel_that_the_peer_starts_carries_events_both_ways,
     a_fallback_key_starts_a_channel_either_way_and_no_message_opens_twice,
     of_several_olm_sessions_the_last_to_receive_sends_and_the_longest_silent_is_dropped,
+    a_first_olm_event_that_lies_leaves_a_channel_without_a_fingerprint,
     an_olm_event_whose_envelope_lies_is_refused_and_the_channel_goes_on,
     a_long_olm_conversation_survives_reordering_loss_repetition_and_restarts,
     forty_skipped_olm_messages_still_open_and_a_gap_of_two_thousand_does_not,
@@ -236,6 +237,12 @@ fn take_key(request: &Value, kind: &str, rng: &mut StdRng) -> Value {
     let keys: Vec<_> = request[kind].as_object().expect("keys are uploaded").iter().collect();
     let (key_id, key) = pick(rng, &keys).expect("keys are uploaded");
     json!({key_id.as_str(): key})
+}
+
+/// All of the account's published one-time keys, each as a claim would give it.
+fn one_time_keys(request: &Value) -> Vec<Value> {
+    let keys = request["one_time_keys"].as_object().expect("keys are uploaded");
+    keys.iter().map(|(key_id, key)| json!({key_id: key})).collect()
 }
 
 fn create_from(ours: &Ours, peer: &Peer, message: &Value) -> matrixe2ee::Result<Arc<OlmChannel>> {
@@ -404,12 +411,7 @@ fn of_several_olm_sessions_the_last_to_receive_sends_and_the_longest_silent_is_d
 ) {
     let (mut ours, mut peer) = stage.two_friends();
     let upload = ours.upload_keys(0);
-    let mut one_time_keys: Vec<Value> = upload["one_time_keys"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key_id, key)| json!({key_id: key}))
-        .collect();
+    let mut one_time_keys = one_time_keys(&upload);
     let identity_key = ours.identity_key();
     let sessions = |peer: &mut Peer| {
         let ids = peer.ask("olm_session_ids", json!({"identity_key": identity_key}));
@@ -459,6 +461,64 @@ fn of_several_olm_sessions_the_last_to_receive_sends_and_the_longest_silent_is_d
         assert_eq!(sessions(&mut peer).last(), expected.last());
     }
     assert!(!dropped.is_empty());
+}
+
+fn a_first_olm_event_that_lies_leaves_a_channel_without_a_fingerprint(stage: &mut Stage) {
+    let (mut ours, mut peer) = stage.two_devices();
+    let upload = ours.upload_keys(0);
+    let mut one_time_keys = one_time_keys(&upload);
+    let mut start = |peer: &mut Peer| {
+        let one_time_key = one_time_keys.pop().expect("there are enough");
+        let start = json!({"device_keys": upload["device_keys"], "one_time_key": one_time_key});
+        peer.ask("olm_start", start);
+    };
+    start(&mut peer);
+    let message = peer.ask(
+        "olm_encrypt",
+        json!({"recipient": ours.address(), "type": NOTE, "content": {},
+               "change": {"recipient": "@stranger:example.net"}}),
+    );
+    // O20: decrypted, hence a channel; to be discarded, hence no event.
+    let channel = ok(create_from(&ours, &peer, &message));
+    for _ in 0..2 {
+        let error = refused(channel.first_event());
+        assert!(matches!(error, E2eeError::InvalidMessage { .. }), "{}", error.to_json());
+    }
+    assert!(matches!(refused(ours.channel(&peer).first_event()), E2eeError::NotFound { .. }));
+    ours.reopen();
+    let channel = ours.channel(&peer);
+    assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "unknown");
+    let error = refused(channel.encrypt(NOTE, "{}"));
+    assert!(matches!(error, E2eeError::UnknownFingerprint { .. })); // D25
+    undecryptable(channel.decrypt(&message.to_string())); // O19
+    let message = ours.message_from(&mut peer, NOTE, &json!({"n": 1}));
+    read(&channel, &message, NOTE, &json!({"n": 1}));
+    assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "learned"); // O18
+    ours.send(&mut peer, NOTE, &json!({"n": 2}));
+
+    // O20: what the caller knows of the partner is compared, and counts as verified.
+    for (user_id, right) in [("@honest:example.com", true), ("@liar:example.com", false)] {
+        let mut other = Peer::start(stage.program, user_id, "OTHER");
+        start(&mut other);
+        let message = ours.message_from(&mut other, NOTE, &json!({"n": 3}));
+        let known = if right { &other.fingerprint } else { &peer.fingerprint };
+        let channel = ok(OlmChannel::create_from_encrypted_message(
+            &ours.account,
+            user_id,
+            &other.identity_key,
+            &message.to_string(),
+            Some("OTHER".into()),
+            Some(known.clone()),
+        ));
+        assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "verified");
+        assert_eq!(parse(&ok(channel.partner()))["device_id"], "OTHER");
+        if right {
+            assert_eq!(parse(&ok(channel.first_event()))["content"], json!({"n": 3}));
+        } else {
+            let error = refused(channel.first_event());
+            assert!(matches!(error, E2eeError::MismatchedFingerprint { .. })); // O17
+        }
+    }
 }
 
 fn an_olm_event_whose_envelope_lies_is_refused_and_the_channel_goes_on(stage: &mut Stage) {
