@@ -386,6 +386,10 @@ fn main() {
         1024,
     );
     durable_rows(&mut rows);
+    // Only the rows whose names hold this text.
+    if let Ok(only) = std::env::var("ONLY") {
+        rows.retain(|row| row.name.contains(&only));
+    }
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(200))
