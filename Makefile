@@ -96,7 +96,7 @@ test-peers:
 
 DENY := .cache/cargo-deny/bin/cargo-deny
 test-deny: $(DENY)
-	$(DENY) check licenses bans sources
+	$(DENY) check --hide-inclusion-graph licenses bans sources
 
 # Unoptimised: it runs for a second and would compile for many minutes.
 $(DENY):
