@@ -80,7 +80,7 @@ impl<'a> Driver<'a> {
             self.batch(&mut process, batch, None)?;
         }
         self.shut_down(process, Vec::new())?;
-        self.statistics.ciphertexts += self.world.ledger.ciphertexts();
+        self.statistics.ciphertexts += self.world.ledger.ciphertexts;
         self.statistics.consumed_without_answer += self.world.consumed_without_answer;
         Ok(())
     }
@@ -110,7 +110,7 @@ impl<'a> Driver<'a> {
             _ => {}
         }
         let moment = Moment {
-            answers: self.moments.random_range(0..batch.len()),
+            answers: self.moments.random_range(0..batch.len().max(1)),
             delay: self.moments.random_range(Duration::ZERO..self.operation_time),
         };
         self.batch(&mut process, batch, Some(moment))
@@ -219,16 +219,21 @@ impl<'a> Driver<'a> {
 
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let during: Vec<_> =
-            self.killed_during.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        write!(
-            f,
-            "{} kill points ({}), {} operations, {} ciphertexts, {} messages consumed at a kill",
-            self.kills,
-            during.join(", "),
-            self.operations,
-            self.ciphertexts,
-            self.consumed_without_answer,
+        let Self { kills, operations, ciphertexts, .. } = self;
+        write!(f, "{kills} kill points, {operations} operations, {ciphertexts} ciphertexts")
+    }
+}
+
+impl Statistics {
+    /// What the kills hit.
+    pub fn details(&self) -> String {
+        let mut during: Vec<_> = self.killed_during.iter().collect();
+        during.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let during: Vec<_> = during.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        let consumed = self.consumed_without_answer;
+        format!(
+            "killed during {}; {consumed} messages consumed without an answer",
+            during.join(", ")
         )
     }
 }

@@ -2,6 +2,7 @@
 
 use rand::RngExt;
 use serde_json::Value;
+use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::OlmMessage;
 
 use super::peer::{Delivery, Fingerprint, OLM};
@@ -279,12 +280,31 @@ impl World {
         if used.is_empty() {
             return None;
         }
-        let child = self.child().ok()?.clone();
         let key = used[self.rng.random_range(0..used.len())];
-        let session_id = self.peers[peer].open_session(&child, key);
+        self.use_again(peer, key)
+    }
+
+    fn use_again(&mut self, peer: usize, used: Curve25519PublicKey) -> Option<Task> {
+        let child = self.child().ok()?.clone();
         let content = message_content(self.next_number());
-        let message = self.peers[peer].encrypt(&child, &session_id, "org.test.message", &content);
+        let peer_again = &mut self.peers[peer];
+        let session_id = peer_again.open_session(&child, used);
+        let message = peer_again.encrypt(&child, &session_id, "org.test.message", &content);
         Some(self.must_refuse(peer, message))
+    }
+
+    /// Every message and every one-time key that the child has used, once more.
+    pub fn use_everything_again(&mut self) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        for peer in 0..self.peers.len() {
+            for message in self.peers[peer].received.clone() {
+                tasks.push(self.must_refuse(peer, message));
+            }
+            for used in self.peers[peer].used_keys.clone() {
+                tasks.extend(self.use_again((peer + 1) % self.peers.len(), used));
+            }
+        }
+        tasks
     }
 
     fn must_refuse(&self, peer: usize, content: String) -> Task {

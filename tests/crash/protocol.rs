@@ -125,14 +125,14 @@ impl Op {
     }
 }
 
-/// `@user` and identity key of a partner as the child's map key.
 impl Partner {
+    /// The partner as the key of a map.
     pub fn key(&self) -> String {
         format!("{} {}", self.user_id, self.identity_key)
     }
 }
 
-/// The event type and content that room messages of both sides have.
+/// The content of a message; its number makes it different from all others.
 pub fn message_content(number: u64) -> Value {
     json!({ "body": format!("message {number}"), "number": number })
 }

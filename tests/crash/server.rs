@@ -123,9 +123,9 @@ impl World {
         }
     }
 
-    fn key_counts(&self) -> Task {
+    fn key_counts(&mut self) -> Task {
         let counts = json!({ "signed_curve25519": self.server.unclaimed() }).to_string();
-        let used = self.server.fallback.is_none() || self.server.unclaimed() % 3 == 0;
+        let used = self.server.fallback.is_none() || self.rng.random_bool(0.3);
         let types = if used { "[]" } else { "[\"signed_curve25519\"]" };
         let op = Op::KeyCounts { counts, fallback_types: Some(types.to_owned()) };
         Task::new(op, |_, outcome| outcome.must_succeed())
@@ -166,7 +166,8 @@ pub fn upload_request() -> Task {
     Task::new(Op::UploadRequest, |world, outcome| {
         if let Outcome::Done(body) = &outcome {
             world.server.hand_out(body.as_str())?;
-            if world.rng.random_bool(0.5) {
+            // While a refusal is under way, the server has not taken the keys.
+            if !world.server.answering && world.rng.random_bool(0.5) {
                 world.server.receive();
             }
         }

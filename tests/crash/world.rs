@@ -122,7 +122,8 @@ impl World {
         tasks
     }
 
-    /// At the end every published one-time key is used, and every acknowledged room key.
+    /// At the end every acknowledged room key is used, every published one-time key, and
+    /// everything that was used before, which must be refused.
     pub fn last_batches(&mut self) -> Vec<Vec<Task>> {
         let mut tasks = self.pending_deliveries();
         tasks.append(&mut self.follow_ups);
@@ -134,7 +135,7 @@ impl World {
             keys.extend(self.send_in_new_session(peer, "org.test.message", content));
         }
         keys.shuffle(&mut self.rng);
-        batches.push(keys);
+        batches.extend([keys, self.use_everything_again()]);
         batches
     }
 
