@@ -210,7 +210,12 @@ fn skip_conflicts(state: &mut AccountState, upload: &OpenUpload, text: &str, now
     let AccountState { account, published } = state;
     let named: Vec<_> =
         upload.one_time_key_ids.iter().filter(|id| names_key(text, id)).cloned().collect();
-    let fallback = upload.fallback_key_id.as_ref().is_some_and(|id| names_key(text, id));
+    // Both kinds of keys are counted from 0: an ID that both have means the one-time key, and if
+    // it did not, the next answer names it again.
+    let fallback = upload
+        .fallback_key_id
+        .as_ref()
+        .is_some_and(|id| names_key(text, id) && !named.contains(id));
     if named.is_empty() && !fallback {
         published.skipped.extend(upload.one_time_key_ids.iter().cloned());
     }
