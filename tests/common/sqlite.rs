@@ -17,6 +17,10 @@ impl SqliteDirectory {
         Self(TempDir::new().unwrap())
     }
 
+    pub fn path(&self) -> PathBuf {
+        self.file("")
+    }
+
     fn file(&self, suffix: &str) -> PathBuf {
         self.0.path().join(format!("store.db{suffix}"))
     }
