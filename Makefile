@@ -70,8 +70,8 @@ bindings:
 	@tools/need.sh cargo
 	bindings/generate.sh
 
-# All test files but the peers', which have a target of their own; documentation tests.
-RUST_TESTS = $(addprefix --test ,$(filter-out peers,$(basename $(notdir $(wildcard tests/*.rs)))))
+# All but the peers, which have a target of their own.
+RUST_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/peers.rs,$(wildcard tests/*.rs)))
 
 test-core:
 	@tools/need.sh cargo gcc binutils
