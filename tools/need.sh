@@ -6,8 +6,7 @@ set -u
 package_of() {
     case $1 in
         jansson) echo libjansson-dev ;;
-        g++ | gcc | clang | valgrind | make | cmake | python3 | binutils) echo "$1" ;;
-        pkg-config) echo pkg-config ;;
+        venv) echo python3-venv ;;
         *) echo "$1" ;;
     esac
 }
@@ -16,6 +15,7 @@ there() {
     case $1 in
         jansson) pkg-config --exists jansson ;;
         binutils) command -v nm ;;
+        venv) python3 -c 'import venv, ensurepip' ;;
         *) command -v "$1" ;;
     esac > /dev/null 2>&1
 }
