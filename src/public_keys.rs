@@ -35,6 +35,11 @@ pub(crate) fn ed25519(what: &str, text: &str) -> Result<Ed25519PublicKey> {
         .map_err(|_| E2eeError::invalid_key(format!("{what} is not a point on the curve")))
 }
 
+/// Whether a text is the base64 of a known key, byte for byte (P2).
+pub(crate) fn is_key(known: &[u8; 32], text: &str) -> bool {
+    key_bytes("key", text).is_ok_and(|bytes| bytes == *known)
+}
+
 fn key_bytes(what: &str, text: &str) -> Result<[u8; 32]> {
     decode_base64(what, text)
         .map_err(|_| E2eeError::invalid_key(format!("{what} is not valid base64")))?

@@ -3,6 +3,7 @@
 mod base64;
 mod canonical;
 mod fields;
+mod limits;
 mod signed;
 mod strict;
 
@@ -11,15 +12,9 @@ pub(crate) use canonical::to_canonical_json;
 pub(crate) use fields::{
     as_object, integer_or, object, optional_integer, optional_object, optional_text, text,
 };
+pub(crate) use limits::{ARGUMENT_LIMIT, DEVICE_LIMIT, EVENT_LIMIT, check_encrypted_size};
 pub(crate) use signed::{add_signature, verify_signature};
 pub(crate) use strict::{parse, parse_list, parse_object, parse_raw_list, to_text};
 
 /// A JSON object.
 pub(crate) type Object = serde_json::Map<String, serde_json::Value>;
-
-/// The largest event or to-device content, in bytes (spec: "Size limits").
-pub(crate) const EVENT_LIMIT: usize = 65_536;
-/// The largest entry for one device in an answer of the server, in bytes.
-pub(crate) const DEVICE_LIMIT: usize = 65_536;
-/// The largest other JSON argument, in bytes.
-pub(crate) const ARGUMENT_LIMIT: usize = 128 << 20;

@@ -10,6 +10,9 @@ use crate::identifiers::check_event_type;
 use crate::json::{self, EVENT_LIMIT, encode_base64};
 use crate::store::Batch;
 
+/// Keys, framing and MAC of a pre-key message, and the other fields of its content.
+const OVERHEAD: usize = 192 + 256;
+
 #[derive(serde::Serialize)]
 struct Content<'a> {
     algorithm: &'a str,
@@ -36,6 +39,7 @@ impl OlmChannel {
             E2eeError::unknown_fingerprint("the other device's fingerprint key is not known")
         })?;
         let plaintext = envelope::write(self, &fingerprint, event_type, content)?;
+        json::check_encrypted_size(plaintext.len(), OVERHEAD)?;
         state.change(|state| {
             let session = state
                 .sessions

@@ -9,7 +9,9 @@ use vodozemac::olm::{Session, SessionPickle};
 
 use super::OlmChannel;
 use crate::account::Account;
+use crate::device_keys::DeviceKeys;
 use crate::error::{E2eeError, Result};
+use crate::json::Object;
 use crate::store::{Batch, RecordKey};
 
 /// [user, device, partner user, partner identity key].
@@ -26,6 +28,8 @@ pub(crate) struct ChannelState {
     pub(super) device_id: Option<String>,
     pub(super) fingerprint: Fingerprint,
     pub(super) new_session_advised_ms: Option<i64>,
+    /// The last `sender_device_keys` that were verified, as sent and as read; only in memory.
+    pub(super) sender_device_keys: Option<(Object, DeviceKeys)>,
 }
 
 impl fmt::Debug for ChannelState {
@@ -75,7 +79,13 @@ impl Fingerprint {
 
 impl ChannelState {
     pub(super) fn new(device_id: Option<String>, fingerprint: Fingerprint) -> Self {
-        Self { sessions: Vec::new(), device_id, fingerprint, new_session_advised_ms: None }
+        Self {
+            sessions: Vec::new(),
+            device_id,
+            fingerprint,
+            new_session_advised_ms: None,
+            sender_device_keys: None,
+        }
     }
 
     /// Appends a session, so that it is used next, and drops the least recently used one if there
@@ -153,6 +163,7 @@ pub(super) fn load(channel: &OlmChannel) -> Result<Option<ChannelState>> {
         device_id: record.device_id,
         fingerprint: record.fingerprint,
         new_session_advised_ms: record.new_session_advised_ms,
+        sender_device_keys: None,
     }))
 }
 

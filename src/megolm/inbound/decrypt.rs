@@ -168,14 +168,15 @@ impl InboundMegolmSession {
         batch: &mut Batch,
     ) -> Result<Decrypted> {
         let index = opened.message_index;
-        let known = match uses.get(&index) {
-            Some(known) => Some(known.clone()),
-            None => self.account.vault().read::<Use>(&replay::key(self, index))?,
-        };
-        match known {
+        if let Some(known) = uses.get(&index) {
+            known.check(&opened.seen, index)?;
+            return Ok(opened.event);
+        }
+        let key = replay::key(self, index);
+        match self.account.vault().read::<Use>(&key)? {
             Some(known) => known.check(&opened.seen, index)?,
             None => {
-                batch.put(&replay::key(self, index), &opened.seen)?;
+                batch.put(&key, &opened.seen)?;
                 uses.insert(index, opened.seen);
             }
         }

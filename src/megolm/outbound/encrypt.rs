@@ -10,6 +10,9 @@ use crate::identifiers::check_event_type;
 use crate::json::{self, EVENT_LIMIT};
 use crate::store::Batch;
 
+/// Framing, MAC and signature of a message, and the other fields of its content.
+const OVERHEAD: usize = 16 + 8 + 64 + 256;
+
 #[derive(serde::Serialize)]
 struct Plaintext<'a> {
     room_id: &'a str,
@@ -53,7 +56,7 @@ impl OutboundMegolmSession {
             content: serde_json::from_str(content)
                 .map_err(|_| E2eeError::invalid_json("the content cannot be written"))?,
         })?;
-        check_size(plaintext.len())?;
+        json::check_encrypted_size(plaintext.len(), OVERHEAD)?;
         let now = self.account.now_ms()?;
         let mut state = self.state()?;
         state.check_life(state.period, now)?;
@@ -72,15 +75,4 @@ impl OutboundMegolmSession {
             })
         })
     }
-}
-
-/// Refuses what no server would take: the ciphertext alone must fit into an event.
-fn check_size(plaintext: usize) -> Result<()> {
-    // The padded plaintext, MAC, signature and framing; then base64.
-    let message = (plaintext / 16).saturating_add(1).saturating_mul(16).saturating_add(8 + 64 + 16);
-    let ciphertext = message.div_ceil(3).saturating_mul(4);
-    if ciphertext > EVENT_LIMIT {
-        return Err(E2eeError::too_large("the encrypted event", ciphertext, EVENT_LIMIT));
-    }
-    Ok(())
 }
