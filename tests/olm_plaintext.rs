@@ -175,6 +175,20 @@ fn the_first_fingerprint_is_enforced_from_then_on() {
 }
 
 #[test]
+fn a_fingerprint_that_a_later_message_teaches_is_stored() {
+    let directory = SqliteDirectory::new();
+    let mut pair = Pair::with(Device::open_in(directory.open(), "@bob:b.org", "BOB"));
+    let first = pair.encrypt(b"no plaintext");
+    let channel = pair.create(&first, None).unwrap();
+    channel.decrypt(&pair.say()).unwrap();
+    let after = Device::open_in(directory.crashed().open(), "@bob:b.org", "BOB");
+    let key = pair.alice.identity_key();
+    let recovered = OlmChannel::create_from_storage(&after.account, USER, &key).unwrap();
+    assert_eq!(recovered.partner().unwrap(), channel.partner().unwrap()); // O8, O18
+    assert_eq!(v(&recovered.partner().unwrap())["fingerprint"], "learned"); // O18
+}
+
+#[test]
 fn a_first_message_with_another_fingerprint_than_the_verified_one_is_discarded() {
     let mut pair = Pair::new();
     let other = RawDevice::new(USER, "ALICE");
