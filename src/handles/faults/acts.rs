@@ -89,3 +89,23 @@ pub(super) fn from_room_key(world: &mut World) -> Result<()> {
     world.inbound.insert("bob", session);
     Ok(())
 }
+
+/// Makes a channel from the first message that was received.
+pub(super) fn receive_first(
+    world: &mut World,
+    name: &'static str,
+    user_id: &str,
+    key: &str,
+) -> Result<()> {
+    let channel = OlmChannel::create_from_encrypted_message(
+        world.account(),
+        user_id,
+        key,
+        &world.input,
+        None,
+        None,
+    )?;
+    channel.first_event().unwrap();
+    world.channels.insert(name, channel);
+    Ok(())
+}

@@ -4,8 +4,8 @@ use serde_json::json;
 use vodozemac::olm::{Account as RawAccount, OlmMessage};
 
 use super::acts::{
-    bob_writes, carol_is_heard, carol_knocks, from_room_key, open_channel, recipients, say_to_bob,
-    say_to_room, upload, uploaded,
+    bob_writes, carol_is_heard, carol_knocks, from_room_key, open_channel, receive_first,
+    recipients, say_to_bob, say_to_room, upload, uploaded,
 };
 use super::people::v;
 use super::world::{ROOM, World};
@@ -122,14 +122,7 @@ pub(super) const SCRIPT: &[Step] = &[
         prepare: |world| carol_knocks(world, &json!({})),
         call: |world| {
             let (user, key) = (world.carol.user_id, world.carol.identity_key());
-            let account = world.account();
-            let content = &world.input;
-            let channel = OlmChannel::create_from_encrypted_message(
-                account, user, &key, content, None, None,
-            )?;
-            channel.first_event().unwrap();
-            world.channels.insert("carol", channel);
-            Ok(())
+            receive_first(world, "carol", user, &key)
         },
         done_already: &["ALREADY_EXISTS"],
         recover: |world| {
@@ -217,13 +210,7 @@ pub(super) const SCRIPT: &[Step] = &[
         },
         call: |world| {
             let (user, key) = (world.dave.user_id, world.dave.identity_key());
-            let account = world.account();
-            let content = &world.input;
-            let channel = OlmChannel::create_from_encrypted_message(
-                account, user, &key, content, None, None,
-            )?;
-            world.channels.insert("dave", channel);
-            Ok(())
+            receive_first(world, "dave", user, &key)
         },
         done_already: &["ALREADY_EXISTS"],
         recover: |world| {
