@@ -178,6 +178,9 @@ fn after_shut_down_every_handle_says_that_the_store_is_closed() {
     let outbound = OutboundMegolmSession::create(&alice.account, "!r", None).unwrap();
     let inbound = InboundMegolmSession::from_outbound_session(&outbound).unwrap();
     let (store, account) = (&alice.store, &alice.account);
+    let own = alice.identity_key();
+    let pickle = RawAccount::new().pickle().encrypt(&[3; 32]);
+    let libolm = RawAccount::new().to_libolm_pickle(b"key").unwrap();
     store.shut_down().unwrap();
     store.shut_down().unwrap();
     let keys = bob.device_keys();
@@ -185,6 +188,8 @@ fn after_shut_down_every_handle_says_that_the_store_is_closed() {
     let answers: Vec<std::result::Result<(), E2eeError>> = vec![
         store.set_clock(TestClock::new()),
         Account::open(store, "@alice:a.org", "NEW").map(drop),
+        Account::from_vodozemac_pickle(store, "@a:a.org", "A", &pickle, vec![3; 32]).map(drop),
+        Account::from_libolm_pickle(store, "@a:a.org", "A", &libolm, b"key".to_vec()).map(drop),
         account.user_id().map(drop),
         account.device_id().map(drop),
         account.identity_key().map(drop),
@@ -198,6 +203,9 @@ fn after_shut_down_every_handle_says_that_the_store_is_closed() {
         account.erase(),
         OlmChannel::create_from_storage(account, "@bob:b.org", &bob.identity_key()).map(drop),
         OlmChannel::create_outbound_channel(account, &keys, "{}").map(drop),
+        OlmChannel::create_from_encrypted_message(account, "@b:b.org", &own, "{}", None, None)
+            .map(drop),
+        OlmChannel::from_vodozemac_pickles(account, "@b:b.org", &own, "[]", vec![3; 32]).map(drop),
         to_bob.first_event().map(drop),
         to_bob.add_outbound_olm_session("{}"),
         to_bob.encrypt("m.dummy", "{}").map(drop),
@@ -209,9 +217,22 @@ fn after_shut_down_every_handle_says_that_the_store_is_closed() {
         to_bob.erase(),
         OutboundMegolmSession::create(account, "!r", None).map(drop),
         outbound.encrypt("m.room.message", "{}").map(drop),
+        OutboundMegolmSession::create_from_storage(account, "!r", None).map(drop),
+        outbound.session_id().map(drop),
         outbound.message_index().map(drop),
+        outbound.get_session_key_for_sending("{}").map(drop),
+        outbound.mark_as_sent("[]"),
         outbound.invalidate(),
         InboundMegolmSession::from_outbound_session(&outbound).map(drop),
+        outbound.erase(),
+        InboundMegolmSession::from_room_key(account, "@b:b.org", &own, "{}").map(drop),
+        InboundMegolmSession::from_export(account, "{}").map(drop),
+        InboundMegolmSession::from_storage(account, "!r", "id", None).map(drop),
+        inbound.decrypt("{}").map(drop),
+        inbound.decrypt_many("[]").map(drop),
+        inbound.sender_key().map(drop),
+        inbound.authenticated().map(drop),
+        inbound.first_known_index().map(drop),
         inbound.export_at(None).map(drop),
         inbound.session_id().map(drop),
         inbound.erase(),

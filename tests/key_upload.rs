@@ -347,3 +347,41 @@ fn a_used_one_time_key_is_gone_for_good_and_replaced() {
     bob.account.receive_key_counts(r#"{"signed_curve25519":49}"#, None).unwrap();
     assert_eq!(key_ids(&request(&bob.account)).len(), 1);
 }
+
+#[test]
+fn a_session_and_the_end_of_its_one_time_key_are_stored_in_one() {
+    let directory = SqliteDirectory::new();
+    let bob = Device::open_in(directory.open(), "@bob:b.org", "BOB");
+    let key = bob.one_time_keys().remove(0);
+    let alice = RawDevice::new("@alice:a.org", "ALICE");
+    let mut first = alice.session_to(&bob, &key);
+    let mut second = alice.session_to(&bob, &key);
+    let create = |account: &Account, message: &str| {
+        let (user, key) = (alice.user_id, alice.identity_key());
+        matrixe2ee::OlmChannel::create_from_encrypted_message(
+            account, user, &key, message, None, None,
+        )
+    };
+    create(&bob.account, &alice.say(&mut first, &bob)).unwrap();
+    let after = Device::open_in(directory.crashed().open(), "@bob:b.org", "BOB");
+    let (user, key) = (alice.user_id, alice.identity_key());
+    let channel = matrixe2ee::OlmChannel::create_from_storage(&after.account, user, &key).unwrap();
+    channel.decrypt(&alice.say(&mut first, &bob)).unwrap(); // D22, SEC-31: the session is there
+    let again = alice.say(&mut second, &bob);
+    unable(channel.decrypt(&again), "no_matching_session"); // D22, O23, SEC-31: the key is not
+    // The same through `decrypt`, which makes a further session.
+    let key = {
+        bob.account.receive_key_counts(r#"{"signed_curve25519":49}"#, None).unwrap();
+        bob.one_time_keys().remove(0)
+    };
+    let mut first = alice.session_to(&bob, &key);
+    let mut second = alice.session_to(&bob, &key);
+    let (user, own) = (alice.user_id, alice.identity_key());
+    let open = |account: &Account| {
+        matrixe2ee::OlmChannel::create_from_storage(account, user, &own).unwrap()
+    };
+    open(&bob.account).decrypt(&alice.say(&mut first, &bob)).unwrap();
+    let after = Device::open_in(directory.crashed().open(), "@bob:b.org", "BOB");
+    open(&after.account).decrypt(&alice.say(&mut first, &bob)).unwrap(); // D22
+    unable(open(&after.account).decrypt(&alice.say(&mut second, &bob)), "no_matching_session"); // D22
+}

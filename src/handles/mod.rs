@@ -4,6 +4,8 @@
 //! here. All objects may be used from any thread, also at once.
 
 mod account;
+#[cfg(test)]
+mod faults;
 mod free_functions;
 mod inbound_megolm_session;
 mod olm_channel;

@@ -43,7 +43,7 @@ fn write_object<'a>(
 ) -> Result<()> {
     let mut members: Vec<_> = members.collect();
     // By UTF-8 bytes, which is the order of the code points.
-    members.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    members.sort_unstable_by_key(|(key, _)| *key);
     text.push(b'{');
     for (position, (key, value)) in members.into_iter().enumerate() {
         if position > 0 {

@@ -55,10 +55,6 @@ impl OlmChannel {
                 sender_key: self.account.identity_key(),
                 ciphertext: BTreeMap::from([(self.partner_identity_text.as_str(), ciphertext)]),
             })?;
-            // Nobody would take it, our own `decrypt` neither. The failure takes the ratchet back.
-            if text.len() > EVENT_LIMIT {
-                return Err(E2eeError::too_large("the encrypted event", text.len(), EVENT_LIMIT));
-            }
             let mut batch = Batch::new();
             put_session(self, session, &mut batch)?;
             self.account.vault().commit(batch)?;

@@ -1,0 +1,131 @@
+//! A place for records whose commits fail on command.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::environment::{RandomBytes, SystemRandom};
+use crate::error::{E2eeError, Result};
+use crate::store::{Change, Durability, Entry, RecordStore};
+
+/// What goes wrong at a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing is written.
+    Before,
+    /// All is written, but the answer is an error.
+    After,
+    /// There are no random bytes for the encryption of the records.
+    Random,
+}
+
+/// Records in memory; clones are the same disk, `copy` makes another.
+#[derive(Clone)]
+pub(super) struct Disk(Arc<Mutex<State>>);
+
+type Records = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+
+struct State {
+    records: Records,
+    commits: usize,
+    fault: Option<Fault>,
+}
+
+impl Disk {
+    pub(super) fn new() -> Self {
+        Self::with(Records::new())
+    }
+
+    fn with(records: Records) -> Self {
+        Self(Arc::new(Mutex::new(State { records, commits: 0, fault: None })))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// What a crash at this moment would leave.
+    pub(super) fn copy(&self) -> Self {
+        Self::with(self.state().records.clone())
+    }
+
+    pub(super) fn count(&self, collection: &str) -> usize {
+        self.state().records.keys().filter(|(name, _)| name == collection).count()
+    }
+
+    /// Commits since the last call of this.
+    pub(super) fn take_commits(&self) -> usize {
+        std::mem::take(&mut self.state().commits)
+    }
+
+    /// Makes the next commit fail.
+    pub(super) fn arm(&self, fault: Fault) {
+        self.state().fault = Some(fault);
+    }
+
+    /// Whether the fault is still to come; it is called off.
+    pub(super) fn disarm(&self) -> bool {
+        self.state().fault.take().is_some()
+    }
+}
+
+impl RecordStore for Disk {
+    fn get(&self, collection: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.state().records.get(&(collection.to_owned(), key.to_vec())).cloned())
+    }
+
+    fn scan(&self, collection: &str, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+        let start = (collection.to_owned(), after.unwrap_or_default().to_vec());
+        Ok(self
+            .state()
+            .records
+            .range((Bound::Excluded(start), Bound::Unbounded))
+            .take_while(|((name, _), _)| name == collection)
+            .take(limit)
+            .map(|((_, key), value)| Entry { key: key.clone(), value: value.clone() })
+            .collect())
+    }
+
+    fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
+        let mut state = self.state();
+        state.commits += 1;
+        let fault = match state.fault {
+            Some(Fault::Before | Fault::After) => state.fault.take(),
+            _ => None,
+        };
+        if fault != Some(Fault::Before) {
+            for Change { collection, key, value } in changes {
+                let name = (collection.to_owned(), key);
+                match value {
+                    Some(value) => state.records.insert(name, value),
+                    None => state.records.remove(&name),
+                };
+            }
+        }
+        match fault {
+            None => Ok(()),
+            Some(_) => Err(E2eeError::store_io("the disk failed")),
+        }
+    }
+
+    fn is_empty(&self) -> Result<bool> {
+        Ok(self.state().records.is_empty())
+    }
+
+    fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl RandomBytes for Disk {
+    fn fill(&self, buffer: &mut [u8]) -> Result<()> {
+        let mut state = self.state();
+        if state.fault == Some(Fault::Random) {
+            state.fault = None;
+            state.commits += 1;
+            return Err(E2eeError::store_io("there are no random bytes"));
+        }
+        drop(state);
+        SystemRandom.fill(buffer)
+    }
+}
