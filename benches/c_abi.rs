@@ -43,6 +43,12 @@ unsafe extern "C" {
         out: *mut *mut c_char,
         err: *mut Handle,
     ) -> Status;
+    fn matrixe2ee_account_receive_keys_upload_response(
+        account: Handle,
+        http_status: u16,
+        body: *const c_char,
+        err: *mut Handle,
+    ) -> Status;
     fn matrixe2ee_account_free(account: Handle);
     fn matrixe2ee_olm_channel_create_outbound_channel(
         account: Handle,
@@ -135,10 +141,6 @@ impl Text {
         // SAFETY: the library gives NUL-terminated UTF-8.
         unsafe { CStr::from_ptr(self.0) }.to_str().unwrap()
     }
-
-    pub fn as_ptr(&self) -> *const c_char {
-        self.0
-    }
 }
 
 impl Drop for Text {
@@ -196,11 +198,20 @@ pub fn keys_upload_request(account: &Owned) -> Text {
     text(|out| unsafe { matrixe2ee_account_keys_upload_request(account.0, out, null_mut()) })
 }
 
-pub fn outbound_channel(account: &Owned, keys: *const c_char, key: &CStr) -> Owned {
+/// The server has taken the keys: only then does anybody use them.
+pub fn keys_uploaded(account: &Owned) {
+    let body = c(r#"{"one_time_key_counts": {"signed_curve25519": 50}}"#);
+    let status = unsafe {
+        matrixe2ee_account_receive_keys_upload_response(account.0, 200, body.as_ptr(), null_mut())
+    };
+    assert_eq!(status, 0);
+}
+
+pub fn outbound_channel(account: &Owned, keys: &Text, key: &CStr) -> Owned {
     handle(matrixe2ee_olm_channel_free, |out| unsafe {
         matrixe2ee_olm_channel_create_outbound_channel(
             account.0,
-            keys,
+            keys.0,
             key.as_ptr(),
             out,
             null_mut(),
@@ -213,8 +224,8 @@ pub fn inbound_channel(account: &Owned, user: &CStr, identity: &Text, content: &
         matrixe2ee_olm_channel_create_from_encrypted_message(
             account.0,
             user.as_ptr(),
-            identity.as_ptr(),
-            content.as_ptr(),
+            identity.0,
+            content.0,
             null(),
             null(),
             out,

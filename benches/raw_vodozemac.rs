@@ -1,7 +1,8 @@
 //! The same operations with vodozemac called bare, plus base64.
 
 use vodozemac::megolm::{GroupSession, InboundGroupSession, MegolmMessage};
-use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig};
+use vodozemac::olm::{Account, OlmMessage, PreKeyMessage, Session, SessionConfig};
+use vodozemac::{Curve25519PublicKey, Ed25519PublicKey, Ed25519Signature};
 
 pub fn account() -> (Account, String) {
     let account = Account::new();
@@ -25,22 +26,59 @@ pub fn signed_keys(account: &mut Account) -> Vec<String> {
         .collect()
 }
 
-/// A session and its first message, after checking what the server gave.
+/// A one-time key's canonical JSON, as far as its length matters.
+const ONE_TIME_KEY: &str = r#"{"key":"PzjSz3MiIGaZAVjWwkdVEdDAXh+3S6R6rK/vs30LDgA"}"#;
+
+/// What a receiver must verify before it trusts a device: its keys, and a one-time key of it.
+pub struct Signatures {
+    key: Ed25519PublicKey,
+    device_keys: String,
+    one_time_key: String,
+}
+
+impl Signatures {
+    pub fn by(account: &Account) -> Self {
+        Self {
+            key: account.ed25519_key(),
+            device_keys: account.sign(DEVICE_KEYS).to_base64(),
+            one_time_key: account.sign(ONE_TIME_KEY).to_base64(),
+        }
+    }
+
+    pub fn verify_device_keys(&self) {
+        let signature = Ed25519Signature::from_base64(&self.device_keys).unwrap();
+        self.key.verify(DEVICE_KEYS.as_bytes(), &signature).unwrap();
+    }
+
+    pub fn verify_one_time_key(&self) {
+        let signature = Ed25519Signature::from_base64(&self.one_time_key).unwrap();
+        self.key.verify(ONE_TIME_KEY.as_bytes(), &signature).unwrap();
+    }
+}
+
+/// A session and its first message.
 pub fn outbound(
     alice: &Account,
     bob: &Account,
-    key: vodozemac::Curve25519PublicKey,
+    key: Curve25519PublicKey,
     text: &str,
 ) -> (Session, OlmMessage) {
-    for signed in [DEVICE_KEYS, r#"{"key":"PzjSz3MiIGaZAVjWwkdVEdDAXh+3S6R6rK/vs30LDgA"}"#] {
-        let signature = bob.sign(signed);
-        std::hint::black_box(&signature);
-    }
     let mut session = alice
         .create_outbound_session(SessionConfig::version_1(), bob.curve25519_key(), key)
         .unwrap();
     let message = session.encrypt(text).unwrap();
     (session, message)
+}
+
+/// A session and the plaintext of its first message.
+pub fn inbound(bob: &mut Account, message: &str) -> (Session, Vec<u8>) {
+    use base64::Engine;
+    let bytes = base64::prelude::BASE64_STANDARD_NO_PAD.decode(message).unwrap();
+    let message = PreKeyMessage::from_bytes(&bytes).unwrap();
+    let created = bob
+        .create_inbound_session(SessionConfig::version_1(), message.identity_key(), &message)
+        .unwrap();
+    (created.session, created.plaintext)
 }
 
 pub fn encode(message: &OlmMessage) -> (usize, String) {

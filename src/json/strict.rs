@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
@@ -148,11 +149,10 @@ impl<'de> Visitor<'de> for Node {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Value, A::Error> {
         let mut object = Map::new();
         while let Some(key) = access.next_key::<String>()? {
-            if object.contains_key(&key) {
+            let Entry::Vacant(entry) = object.entry(key) else {
                 return Err(A::Error::custom(REPEATED));
-            }
-            let value = access.next_value_seed(self.child()?)?;
-            object.insert(key, value);
+            };
+            entry.insert(access.next_value_seed(self.child()?)?);
         }
         Ok(Value::Object(object))
     }

@@ -38,13 +38,28 @@ impl RecordKey {
 }
 
 /// The hashed beginning of the names of some records of a collection.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) struct RecordPrefix {
     collection: &'static str,
     bytes: Vec<u8>,
+    /// What has been hashed so far.
+    state: Hmac<Sha256>,
 }
 
 impl RecordPrefix {
+    /// The key of the record whose name has one more part.
+    pub(crate) fn key(&self, last: &str) -> RecordKey {
+        let mut state = self.state.clone();
+        hash_framed(&mut state, last);
+        let whole: [u8; 32] = state.finalize().into_bytes().into();
+        let length = self.bytes.len().saturating_add(whole.len());
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend_from_slice(&self.bytes);
+        // The last level, and as much again for the whole.
+        bytes.extend_from_slice(&whole);
+        RecordKey { collection: self.collection, bytes }
+    }
+
     pub(crate) fn covers(&self, key: &RecordKey) -> bool {
         self.collection == key.collection && key.bytes.starts_with(&self.bytes)
     }
@@ -80,34 +95,22 @@ impl KeyHash {
         Self(keyed)
     }
 
+    /// The key of a record; a name has at least one part.
     pub(super) fn key(&self, collection: &'static str, parts: &[&str]) -> RecordKey {
-        let length = LEVEL_LENGTH.saturating_mul(parts.len().saturating_add(1));
-        let mut bytes = Vec::with_capacity(length);
-        let whole = self.levels(collection, parts, &mut bytes);
-        bytes.extend(whole.iter().skip(LEVEL_LENGTH));
-        RecordKey { collection, bytes }
+        let (last, parents) = parts.split_last().unwrap_or((&"", &[]));
+        self.prefix(collection, parents).key(last)
     }
 
     pub(super) fn prefix(&self, collection: &'static str, parts: &[&str]) -> RecordPrefix {
-        let mut bytes = Vec::with_capacity(LEVEL_LENGTH.saturating_mul(parts.len()));
-        self.levels(collection, parts, &mut bytes);
-        RecordPrefix { collection, bytes }
-    }
-
-    /// Appends the levels of a key and returns the hash of the whole.
-    fn levels(&self, collection: &str, parts: &[&str], bytes: &mut Vec<u8>) -> [u8; 32] {
         let mut state = self.0.clone();
         hash_framed(&mut state, collection);
-        if parts.is_empty() {
-            return state.finalize().into_bytes().into();
-        }
-        let mut whole = [0; 32];
+        let mut bytes = Vec::with_capacity(LEVEL_LENGTH.saturating_mul(parts.len()));
         for part in parts {
             hash_framed(&mut state, part);
-            whole = state.clone().finalize().into_bytes().into();
-            bytes.extend(whole.iter().take(LEVEL_LENGTH));
+            let level = state.clone().finalize().into_bytes();
+            bytes.extend(level.iter().take(LEVEL_LENGTH));
         }
-        whole
+        RecordPrefix { collection, bytes, state }
     }
 }
 

@@ -15,15 +15,22 @@ impl SecretBuffer {
         Self { bytes: Zeroizing::new(Vec::with_capacity(capacity)) }
     }
 
+    // Keys are serialised byte by byte: the short way is inlined, growing is not.
+    #[inline]
     pub(super) fn extend(&mut self, more: &[u8]) {
-        let needed = self.bytes.len().saturating_add(more.len());
-        if needed > self.bytes.capacity() {
-            let capacity = needed.max(self.bytes.capacity().saturating_mul(2));
-            let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
-            larger.extend_from_slice(&self.bytes);
-            self.bytes = larger;
+        if more.len() > self.bytes.capacity().saturating_sub(self.bytes.len()) {
+            self.grow(more.len());
         }
         self.bytes.extend_from_slice(more);
+    }
+
+    #[cold]
+    fn grow(&mut self, by: usize) {
+        let needed = self.bytes.len().saturating_add(by);
+        let capacity = needed.max(self.bytes.capacity().saturating_mul(2));
+        let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
+        larger.extend_from_slice(&self.bytes);
+        self.bytes = larger;
     }
 
     pub(super) fn into_inner(self) -> Zeroizing<Vec<u8>> {
@@ -32,6 +39,12 @@ impl SecretBuffer {
 }
 
 impl io::Write for SecretBuffer {
+    #[inline]
+    fn write_all(&mut self, more: &[u8]) -> io::Result<()> {
+        self.extend(more);
+        Ok(())
+    }
+
     fn write(&mut self, more: &[u8]) -> io::Result<usize> {
         self.extend(more);
         Ok(more.len())

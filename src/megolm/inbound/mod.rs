@@ -16,7 +16,7 @@ use crate::device_keys::MEGOLM_ALGORITHM;
 use crate::error::{E2eeError, Result};
 use crate::identifiers::{check_room_id, check_user_id};
 use crate::json;
-use crate::store::{Batch, Live, LiveGuard, RecordKey};
+use crate::store::{Batch, Live, LiveGuard, RecordKey, RecordPrefix};
 
 pub use decrypt::Decrypted;
 use record::InboundState;
@@ -28,6 +28,7 @@ pub struct InboundMegolmSession {
     room_id: String,
     session_id: String,
     key: RecordKey,
+    replays: RecordPrefix,
     shared: Arc<Live<InboundState>>,
 }
 
@@ -87,6 +88,7 @@ impl InboundMegolmSession {
             room_id: room_id.to_owned(),
             session_id: session_id.to_owned(),
             key,
+            replays: replay::prefix(account, room_id, session_id),
             shared,
         }
     }

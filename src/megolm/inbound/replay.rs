@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::InboundMegolmSession;
+use crate::account::Account;
 use crate::error::{E2eeError, Result};
-use crate::store::RecordKey;
+use crate::store::{RecordKey, RecordPrefix};
 
 /// [user, device, room, session ID, message index].
 const REPLAYS: &str = "inbound_megolm_replay";
@@ -35,10 +36,14 @@ impl Use {
     }
 }
 
+/// The beginning of the keys of a session's replay records: hashed once for all its messages.
+pub(super) fn prefix(account: &Account, room_id: &str, session_id: &str) -> RecordPrefix {
+    let parts = [account.user_id(), account.device_id(), room_id, session_id];
+    account.vault().prefix(REPLAYS, &parts)
+}
+
 pub(super) fn key(session: &InboundMegolmSession, message_index: u32) -> RecordKey {
-    let index = message_index.to_string();
-    let parts = [session.room_id.as_str(), &session.session_id, &index];
-    session.account.record_key(REPLAYS, &parts)
+    session.replays.key(&message_index.to_string())
 }
 
 /// The keys of all replay records of a session.
