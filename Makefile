@@ -1,6 +1,15 @@
+# make demo                   builds the library and runs the examples: Alice and Bob in C, then in Rust
+# make test                   all tests; what is missing for them is installed, as root with apt-get
 # make lib                    the shared and the static library, with the C ABI alone
 # make install PREFIX=/usr    header, libraries, pkg-config file, CMake package (DESTDIR= works)
+# make bindings               Kotlin, Swift and Python code, in bindings/generated
+#
+# The parts of make test:
+# make test-core              the Rust tests, clippy, formatting
 # make test-c                 the C and C++ programs of tests/c, with sanitizers and valgrind
+# make test-bindings          nothing is missing in the bindings, and those for Python work
+# make test-peers             against vodozemac and libolm
+# make test-deny              licences and origins of all dependencies
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 # While the version is 0.y, the ABI version is 0.y: as in build.rs.
@@ -23,11 +32,26 @@ FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
             -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' \
             -e 's|@SOVERSION@|$(SOVERSION)|g' -e 's|@STATIC_LIBS@|$(STATIC_LIBS)|g'
 
-.PHONY: lib install test-c
+.PHONY: demo test lib install bindings test-core test-c test-bindings test-peers test-deny
+
+# Installed in a folder of its own, and linked as any program does it.
+DEMO := $(CURDIR)/target/demo
+demo:
+	@tools/need.sh cargo gcc pkg-config jansson
+	$(MAKE) --no-print-directory install PREFIX=$(DEMO)
+	gcc -std=c11 -D_XOPEN_SOURCE=700 -Wall -Wextra -Wpedantic examples/c/*.c -o $(DEMO)/alice_and_bob \
+	    $$(PKG_CONFIG_PATH=$(DEMO)/lib/pkgconfig pkg-config --cflags --libs matrixe2ee jansson) \
+	    -Wl,-rpath,$(DEMO)/lib
+	$(DEMO)/alice_and_bob
+	$(CARGO) run --locked --example alice_and_bob
+
+test:
+	@tests/all.sh
 
 # `cargo build` would leave out link-time optimisation, because the crate is a Rust library too.
 lib:
-	$(CARGO) rustc --release --lib --crate-type cdylib,staticlib \
+	@tools/need.sh cargo
+	$(CARGO) rustc --locked --release --lib --crate-type cdylib,staticlib \
 	    --no-default-features --features $(FEATURES) --target-dir $(TARGET_DIR)
 
 install: lib
@@ -42,5 +66,40 @@ install: lib
 	    $(FILL) packaging/$$file.in > $(DESTDIR)$(LIBDIR)/cmake/matrixe2ee/$$file || exit 1; \
 	done
 
+bindings:
+	@tools/need.sh cargo
+	bindings/generate.sh
+
+# All test files but the peers', which have a target of their own; documentation tests.
+RUST_TESTS = $(addprefix --test ,$(filter-out peers,$(basename $(notdir $(wildcard tests/*.rs)))))
+
+test-core:
+	@tools/need.sh cargo gcc binutils
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked --lib --examples $(RUST_TESTS)
+	$(CARGO) test --locked --doc
+	$(CARGO) run --locked --example alice_and_bob
+
 test-c: lib
+	@tools/need.sh gcc g++ clang valgrind cmake pkg-config jansson python3
 	tests/c/run.sh
+	tests/readme.sh
+
+test-bindings: bindings
+	@tools/need.sh python3
+	bindings/test.sh
+
+test-peers:
+	@tools/need.sh cargo python3
+	tests/peers/run.sh
+
+DENY := .cache/cargo-deny/bin/cargo-deny
+test-deny: $(DENY)
+	$(DENY) check licenses bans sources
+
+# Unoptimised: it runs for a second and would compile for many minutes.
+$(DENY):
+	@tools/need.sh cargo
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	    $(CARGO) install cargo-deny --version 0.20.2 --locked --quiet --root .cache/cargo-deny

@@ -33,23 +33,21 @@ struct FallbackKey {
 }
 
 impl FallbackState {
-    /// Makes a new key if there is none, or the current one is used or old.
-    pub(super) fn renew_if_due(&mut self, account: &mut OlmAccount, now: i64) -> bool {
-        let due = match &self.current {
+    /// Whether there is no key, or the current one is used or old.
+    fn is_renewal_due(&self, now: i64) -> bool {
+        match &self.current {
             None => true,
             Some(key) if !key.published => false,
             Some(key) => self.reported_used || now.saturating_sub(key.created_ms) >= MAX_AGE_MS,
-        };
-        if due {
-            self.renew(account, now);
         }
-        due
     }
 
-    /// Makes a new key; the current one becomes the previous one.
-    pub(super) fn renew(&mut self, account: &mut OlmAccount, now: i64) {
+    /// Makes a new key; the current one becomes the previous one. The result is the key that was
+    /// the previous one before, and is gone now.
+    fn renew(&mut self, account: &mut OlmAccount, now: i64) -> Option<String> {
         account.generate_fallback_key();
-        self.previous = self.current.take().map(|key| key.public_key);
+        let gone =
+            std::mem::replace(&mut self.previous, self.current.take().map(|key| key.public_key));
         self.current = account.fallback_key().into_values().next().map(|public_key| FallbackKey {
             public_key: public_key.to_base64(),
             created_ms: now,
@@ -57,6 +55,7 @@ impl FallbackState {
             published: false,
         });
         self.reported_used = false;
+        gone
     }
 
     pub(super) fn mark_as_published(&mut self) {
@@ -84,8 +83,35 @@ impl FallbackState {
     }
 }
 
-/// Forgets the previous fallback key an hour after the first use of the current one, and with it
-/// the list of its sessions, which nobody can replay any more. True if something changed.
+/// Makes a new fallback key if there is none, or the current one is used or old.
+pub(super) fn renew_if_due(
+    account: &Account,
+    state: &mut AccountState,
+    now: i64,
+    batch: &mut Batch,
+) -> Result<()> {
+    if state.published.fallback.is_renewal_due(now) {
+        renew(account, state, now, batch)?;
+    }
+    Ok(())
+}
+
+/// Makes a new fallback key.
+pub(super) fn renew(
+    account: &Account,
+    state: &mut AccountState,
+    now: i64,
+    batch: &mut Batch,
+) -> Result<()> {
+    let AccountState { account: olm, published } = state;
+    match published.fallback.renew(olm, now) {
+        Some(gone) => forget_sessions(account, &gone, batch),
+        None => Ok(()),
+    }
+}
+
+/// Forgets the previous fallback key an hour after the first use of the current one. True if
+/// something changed.
 pub(super) fn forget_previous_if_due(
     account: &Account,
     state: &mut AccountState,
@@ -95,26 +121,39 @@ pub(super) fn forget_previous_if_due(
     if !state.published.fallback.is_previous_due(now) {
         return Ok(false);
     }
-    let Some(previous) = state.published.fallback.previous.take() else {
-        return Ok(state.account.forget_fallback_key());
-    };
-    state.account.forget_fallback_key();
-    let parts = [account.user_id(), account.device_id(), &previous];
-    for key in account.vault().scan_keys(FALLBACK_SESSIONS, &parts)? {
-        batch.delete(&key);
-    }
+    let forgotten = state.account.forget_fallback_key();
+    let Some(previous) = state.published.fallback.previous.take() else { return Ok(forgotten) };
+    forget_sessions(account, &previous, batch)?;
     Ok(true)
 }
 
-/// A pre-key message whose session a fallback key already made is a replay (D21, SEC-25).
-pub(super) fn refuse_replay(
+/// Forgets which sessions a key made that is gone: nobody can replay them any more.
+fn forget_sessions(account: &Account, public_key: &str, batch: &mut Batch) -> Result<()> {
+    let parts = [account.user_id(), account.device_id(), public_key];
+    for key in account.vault().scan_keys(FALLBACK_SESSIONS, &parts)? {
+        batch.delete(&key);
+    }
+    Ok(())
+}
+
+/// Refuses a pre-key message to the previous key after its hour, which nothing may have ended
+/// yet, and one whose session a fallback key already made: a replay (D21, SEC-25).
+pub(super) fn check(
     account: &Account,
     state: &AccountState,
     message: &PreKeyMessage,
+    now: i64,
 ) -> Result<()> {
     let public_key = message.one_time_key().to_base64();
-    if !state.published.fallback.holds(&public_key) {
+    let fallback = &state.published.fallback;
+    if !fallback.holds(&public_key) {
         return Ok(());
+    }
+    if fallback.previous.as_deref() == Some(&public_key) && fallback.is_previous_due(now) {
+        return Err(E2eeError::unable_to_decrypt(
+            "no_matching_session",
+            "the message uses a fallback key that has been replaced",
+        ));
     }
     let key = account.record_key(FALLBACK_SESSIONS, &[&public_key, &message.session_id()]);
     match account.vault().read::<bool>(&key)? {

@@ -211,7 +211,7 @@ impl Account {
     ) -> Result<R> {
         let now = self.now_ms()?;
         let mut state = self.state()?;
-        fallback::refuse_replay(self, &state, message)?;
+        fallback::check(self, &state, message, now)?;
         state.change_late(|state, begun| {
             let mut batch = Batch::new();
             // vodozemac leaves the account as it was when this fails (P4).

@@ -29,8 +29,8 @@ impl Account {
         state.change(|state| {
             let mut batch = Batch::new();
             let forgotten = fallback::forget_previous_if_due(self, state, now, &mut batch)?;
+            fallback::renew_if_due(self, state, now, &mut batch)?;
             let AccountState { account, published } = state;
-            published.fallback.renew_if_due(account, now);
             generate_one_time_keys(account, published);
             published.open_upload = self.new_upload(account, published)?;
             if forgotten || published.open_upload.is_some() {
@@ -105,11 +105,17 @@ impl Account {
                 let answer = json::parse_object("body", body, ARGUMENT_LIMIT)?;
                 let counts = json::optional_object(&answer, "one_time_key_counts")?;
                 let count = counts.map(read_count).transpose()?;
-                self.commit_change(&mut state, |state| accept(state, &upload, count))
+                self.commit_change(&mut state, |state, _| {
+                    accept(state, &upload, count);
+                    Ok(())
+                })
             }
             400 => match existing_key_error(body) {
-                Some(text) => self.commit_change(&mut state, |state| {
-                    skip_conflicts(state, &upload, &text, now);
+                Some(text) => self.commit_change(&mut state, |state, batch| {
+                    if skip_conflicts(&mut state.published, &upload, &text) {
+                        fallback::renew(self, state, now, batch)?;
+                    }
+                    Ok(())
                 }),
                 None => Ok(()),
             },
@@ -154,11 +160,11 @@ impl Account {
     fn commit_change(
         &self,
         state: &mut LiveGuard<'_, AccountState>,
-        change: impl FnOnce(&mut AccountState),
+        change: impl FnOnce(&mut AccountState, &mut Batch) -> Result<()>,
     ) -> Result<()> {
         state.change(|state| {
-            change(state);
             let mut batch = Batch::new();
+            change(state, &mut batch)?;
             self.put(state, &mut batch)?;
             self.vault().commit(batch)
         })
@@ -205,20 +211,23 @@ fn accept(state: &mut AccountState, upload: &OpenUpload, count: Option<u64>) {
     published.one_time_keys = Some(count.unwrap_or(assumed).min(maximum));
 }
 
-/// Drops just the keys that the server names, or all of the upload's if it names none (S8).
-fn skip_conflicts(state: &mut AccountState, upload: &OpenUpload, text: &str, now: i64) {
-    let AccountState { account, published } = state;
+/// Drops just the one-time keys that the server names, or all of the upload's if it names none
+/// (S8). True if it names the fallback key.
+fn skip_conflicts(published: &mut Published, upload: &OpenUpload, text: &str) -> bool {
     let named: Vec<_> =
         upload.one_time_key_ids.iter().filter(|id| names_key(text, id)).cloned().collect();
-    let fallback = upload.fallback_key_id.as_ref().is_some_and(|id| names_key(text, id));
+    // Both kinds of keys are counted from 0: an ID that both have means the one-time key, and if
+    // it did not, the next answer names it again.
+    let fallback = upload
+        .fallback_key_id
+        .as_ref()
+        .is_some_and(|id| names_key(text, id) && !named.contains(id));
     if named.is_empty() && !fallback {
         published.skipped.extend(upload.one_time_key_ids.iter().cloned());
     }
     published.skipped.extend(named);
-    if fallback {
-        published.fallback.renew(account, now);
-    }
     published.open_upload = None;
+    fallback
 }
 
 /// Whether an error text names this key ID, and not just a longer one that begins alike.

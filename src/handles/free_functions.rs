@@ -9,7 +9,7 @@ use crate::{olm, public_keys};
 /// `devices`: `{user: [device]}`. `timeout_ms`: how long the server may wait for others, or null.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD.
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[cfg_attr(feature = "uniffi", uniffi::export(default(timeout_ms = None)))]
 pub fn keys_claim_request(devices: &str, timeout_ms: Option<u64>) -> Result<String> {
     check_not_in_callback()?;
     olm::keys_claim_request(&json::parse_object("devices", devices, ARGUMENT_LIMIT)?, timeout_ms)

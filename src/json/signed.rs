@@ -1,37 +1,14 @@
 //! Signed JSON (spec appendices, "Signing JSON").
 
-use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 use vodozemac::{Ed25519PublicKey, Ed25519Signature};
 
-use super::canonical::check_object;
-use super::strict::to_text;
+use super::canonical::to_signed_text;
 use super::{Object, decode_base64};
 use crate::error::{E2eeError, Result};
 
 /// The most signatures that one object may carry (SEC-17).
 const MAX_SIGNATURES: usize = 64;
-
-/// An object as it is signed: without its own `signatures` and `unsigned`.
-struct Unsigned<'a>(&'a Object);
-
-impl Serialize for Unsigned<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (key, value) in self.0 {
-            if key != "signatures" && key != "unsigned" {
-                map.serialize_entry(key, value)?;
-            }
-        }
-        map.end()
-    }
-}
-
-/// The canonical text of the object that a signature covers.
-fn bytes_to_sign(object: &Object) -> Result<String> {
-    check_object(object)?;
-    to_text(&Unsigned(object))
-}
 
 /// The text of a signature, if the object carries it.
 fn signature_of<'a>(object: &'a Object, user_id: &str, key_id: &str) -> Option<&'a str> {
@@ -59,7 +36,7 @@ pub(crate) fn verify_signature(
         .and_then(|bytes| Ed25519Signature::from_slice(&bytes).ok())
         .ok_or_else(|| E2eeError::bad_signature("the signature is not a base64 of 64 bytes"))?;
     public_key
-        .verify(bytes_to_sign(object)?.as_bytes(), &signature)
+        .verify(to_signed_text(object)?.as_bytes(), &signature)
         .map_err(|_| E2eeError::bad_signature("the signature does not fit the object and key"))
 }
 
@@ -70,7 +47,7 @@ pub(crate) fn add_signature(
     key_id: &str,
     sign: impl FnOnce(&[u8]) -> Ed25519Signature,
 ) -> Result<()> {
-    let signature = sign(bytes_to_sign(object)?.as_bytes()).to_base64();
+    let signature = sign(to_signed_text(object)?.as_bytes()).to_base64();
     let signatures = object
         .entry("signatures")
         .or_insert_with(|| Value::Object(Object::new()))

@@ -48,9 +48,10 @@ struct Claimed<'a> {
 
 /// The keys of an answer to `/keys/claim` that were asked for, and the servers that failed.
 ///
-/// A device without a usable key is absent, and so is one whose key has another algorithm (D31);
-/// users and devices that were not asked for are ignored. Signatures are checked where the key
-/// is used (K5).
+/// A device without a usable key is absent, and so is one whose key has another algorithm (D31)
+/// or another shape (SEC-19): other servers' answers stand in here, and one of them must not spoil
+/// the rest (SEC-100). Users and devices that were not asked for are ignored. Signatures are
+/// checked where the key is used (K5).
 pub fn read_keys_claim_response(request: &Object, response: &Object) -> Result<String> {
     let asked = json::object(request, "one_time_keys")?;
     let keys = json::object(response, "one_time_keys")?;
@@ -58,12 +59,11 @@ pub fn read_keys_claim_response(request: &Object, response: &Object) -> Result<S
     let mut claimed = Claimed::default();
     for (user_id, devices) in keys {
         let Some(asked) = asked.get(user_id).and_then(Value::as_object) else { continue };
-        for (device_id, key) in json::as_object("one_time_keys", devices)? {
+        for (device_id, key) in devices.as_object().into_iter().flatten() {
             if !asked.contains_key(device_id) {
                 continue;
             }
-            let key = json::as_object("one_time_keys", key)?;
-            if let Some((key_id, key)) = usable_key(key)? {
+            if let Some((key_id, key)) = usable_key(key) {
                 let devices = claimed.one_time_keys.entry(user_id).or_default();
                 devices.insert(device_id, BTreeMap::from([(key_id, key)]));
             }
@@ -73,10 +73,8 @@ pub fn read_keys_claim_response(request: &Object, response: &Object) -> Result<S
     json::to_text(&claimed)
 }
 
-fn usable_key(keys: &Object) -> Result<Option<(&str, &Object)>> {
+fn usable_key(keys: &Value) -> Option<(&str, &Object)> {
     let wanted = |id: &str| id.split_once(':').is_some_and(|(name, _)| name == KEY_ALGORITHM);
-    match keys.iter().find(|(key_id, _)| wanted(key_id)) {
-        None => Ok(None),
-        Some((key_id, key)) => Ok(Some((key_id, json::as_object("one_time_keys", key)?))),
-    }
+    let (key_id, key) = keys.as_object()?.iter().find(|(key_id, _)| wanted(key_id))?;
+    Some((key_id, key.as_object()?))
 }

@@ -50,14 +50,19 @@ impl OlmChannel {
                 .map_err(|_| E2eeError::invalid_key("the session's keys gave no usable secret"))?;
             let (message_type, bytes) = message.to_parts();
             let ciphertext = Ciphertext { message_type, body: encode_base64(bytes) };
-            let mut batch = Batch::new();
-            put_session(self, session, &mut batch)?;
-            self.account.vault().commit(batch)?;
-            json::to_text(&Content {
+            let text = json::to_text(&Content {
                 algorithm: OLM_ALGORITHM,
                 sender_key: self.account.identity_key(),
                 ciphertext: BTreeMap::from([(self.partner_identity_text.as_str(), ciphertext)]),
-            })
+            })?;
+            // Nobody would take it, our own `decrypt` neither. The failure takes the ratchet back.
+            if text.len() > EVENT_LIMIT {
+                return Err(E2eeError::too_large("the encrypted event", text.len(), EVENT_LIMIT));
+            }
+            let mut batch = Batch::new();
+            put_session(self, session, &mut batch)?;
+            self.account.vault().commit(batch)?;
+            Ok(text)
         })
     }
 }

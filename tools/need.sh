@@ -1,0 +1,54 @@
+#!/bin/sh
+# need.sh TOOL...: makes sure that these tools are there; as root, it installs what is missing with
+# apt-get.
+set -u
+
+package_of() {
+    case $1 in
+        jansson) echo libjansson-dev ;;
+        g++ | gcc | clang | valgrind | make | cmake | python3 | binutils) echo "$1" ;;
+        pkg-config) echo pkg-config ;;
+        *) echo "$1" ;;
+    esac
+}
+
+there() {
+    case $1 in
+        jansson) pkg-config --exists jansson ;;
+        binutils) command -v nm ;;
+        *) command -v "$1" ;;
+    esac > /dev/null 2>&1
+}
+
+install() {
+    [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null || return 1
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@" > /dev/null 2>&1 && return
+    apt-get update -q > /dev/null 2>&1
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@"
+}
+
+rust() {
+    if ! cargo --version > /dev/null 2>&1; then
+        # Debian 13 and Ubuntu 24.04 have rustup as a package.
+        command -v rustup > /dev/null || install rustup > /dev/null 2>&1
+        command -v rustup > /dev/null && rustup default stable
+        cargo --version > /dev/null 2>&1 || {
+            echo "Rust is missing: install 1.89 or newer with rustup (https://rustup.rs), then try again."
+            exit 1
+        }
+    fi
+    minor=$(cargo --version | sed -n 's/^cargo 1\.\([0-9]*\)\..*/\1/p')
+    [ "${minor:-999}" -ge 89 ] && return
+    echo "$(cargo --version) is too old: 'rustup update' brings Rust 1.89 or newer."
+    exit 1
+}
+
+missing=
+for tool in "$@"; do
+    if [ "$tool" = cargo ]; then rust; continue; fi
+    there "$tool" || missing="$missing $(package_of "$tool")"
+done
+[ -z "$missing" ] && exit 0
+echo "installing$missing"
+# shellcheck disable=SC2086  # a list
+install $missing || { echo "Please install:$missing"; exit 1; }
