@@ -112,6 +112,23 @@ impl Device {
         Self::on(Some(folder), store, user_id, device_id)
     }
 
+    /// A device in a store in memory or in a file whose keys the test knows.
+    pub fn known(
+        user_id: &str,
+        device_id: &str,
+        keys: &vodozemac::olm::Account,
+        on_disk: bool,
+    ) -> Self {
+        let folder = on_disk.then(|| TempDir::new().expect("a temporary folder"));
+        let store = match &folder {
+            Some(folder) => open(folder.path()),
+            None => ok(Store::in_memory(STORE_KEY.to_vec())),
+        };
+        let (pickle, key) = (keys.pickle().encrypt(&STORE_KEY), STORE_KEY.to_vec());
+        ok(Account::from_vodozemac_pickle(&store, user_id, device_id, &pickle, key));
+        Self::on(folder, store, user_id, device_id)
+    }
+
     fn on(folder: Option<TempDir>, store: Arc<Store>, user_id: &str, device_id: &str) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(START_MS)));
         ok(store.set_clock(clock.clone()));
@@ -124,14 +141,18 @@ impl Device {
     /// `STORE_CLOSED` from then on.
     pub fn reopen(&mut self) {
         ok(self.store.shut_down());
-        self.store = open(self.folder.as_ref().expect("a store in a file").path());
+        self.store = open(self.folder());
         ok(self.store.set_clock(self.clock.clone()));
         self.account = ok(Account::open(&self.store, &self.user_id, &self.device_id));
     }
 
+    pub fn folder(&self) -> &Path {
+        self.folder.as_ref().expect("a store in a file").path()
+    }
+
     /// Everything that the store has on disk, byte by byte: any commit changes it.
     pub fn bytes(&self) -> Vec<u8> {
-        let folder = self.folder.as_ref().expect("a store in a file").path();
+        let folder = self.folder();
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap_or_default();
         [read("store.db"), read("store.db-wal")].concat()
     }
