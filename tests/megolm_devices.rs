@@ -19,7 +19,7 @@ fn a_blocked_device_is_told_once_why_it_gets_no_key() {
     let notice = json!({ "device": bob.keys(), "withheld": {
         "algorithm": MEGOLM, "code": "m.blacklisted", "room_id": ROOM,
         "sender_key": alice.identity_key(), "session_id": ok(session.session_id()) } });
-    assert_eq!(keys_to_send(&session, &room), [notice.clone()]); // D33
+    assert_eq!(keys_to_send(&session, &room), vec![notice.clone()]); // D33
     alice.reopen();
     let session = alice.stored_outbound();
     assert_eq!(keys_to_send(&session, &room), [notice]); // D33: until it is marked

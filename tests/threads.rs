@@ -297,3 +297,72 @@ fn erasing_a_session_in_the_middle_ends_all_threads() {
     assert_all_different(ended_midway(&stage, end, "NOT_FOUND")); // M15
     assert_eq!(index_of(&encrypted(&stage.alice.outbound(None), "a new one")), 0);
 }
+
+#[test]
+fn of_eight_threads_that_bring_one_session_for_eight_rooms_one_succeeds() {
+    let (alice, bob) = (Device::new(ALICE, "A"), Arc::new(Device::new(BOB, "B")));
+    let key = alice.identity_key();
+    for _ in 0..40 {
+        let (bob, key, content) = (Arc::clone(&bob), key.clone(), RawSession::new().room_key());
+        let names = in_threads(
+            move |number| {
+                let mut content = content.clone();
+                content["room_id"] = json!(format!("!{number}"));
+                let content = content.to_string();
+                match InboundMegolmSession::from_room_key(&bob.account, ALICE, &key, &content) {
+                    Ok(_) => "ok",
+                    Err(error) => error.name(),
+                }
+            },
+            || {},
+        );
+        assert_eq!(names.iter().filter(|name| **name == "ok").count(), 1, "{names:?}"); // SEC-44
+        assert_eq!(names.iter().filter(|name| **name == "WRONG_ROOM").count(), THREADS - 1);
+    }
+}
+
+#[test]
+fn a_room_key_that_comes_while_its_session_is_erased_is_kept_or_erased_but_not_refused() {
+    let (alice, bob) = (Device::new(ALICE, "A"), Arc::new(Device::new(BOB, "B")));
+    let raw = RawSession::new();
+    let (key, content) = (alice.identity_key(), raw.room_key().to_string());
+    let errors = in_threads(
+        move |number| {
+            let mut errors = Vec::new();
+            for _ in 0..60 {
+                let made = InboundMegolmSession::from_room_key(&bob.account, ALICE, &key, &content);
+                match made {
+                    Ok(session) if number % 2 == 0 => drop(session.erase()),
+                    Ok(_) => {}
+                    Err(error) => errors.push(error.to_json()),
+                }
+            }
+            errors
+        },
+        || {},
+    );
+    assert_eq!(errors.concat(), [] as [String; 0]);
+}
+
+#[test]
+fn of_eight_threads_that_bring_one_message_as_eight_events_one_succeeds() {
+    let (alice, bob) = (Device::new(ALICE, "A"), Device::new(BOB, "B"));
+    let mut raw = RawSession::new();
+    let inbound = ok(bob.receive(&alice, &raw.room_key()));
+    let messages: Vec<Value> = (0..50).map(|_| raw.message("hello")).collect();
+    let decrypted = in_threads(
+        move |number| {
+            let mut own = 0;
+            for message in &messages {
+                let event = alice.event(&format!("${number}"), message).to_string();
+                own += match inbound.decrypt(&event) {
+                    Ok(_) => 1,
+                    Err(error) => usize::from(error.name() != "REPLAY"),
+                };
+            }
+            own
+        },
+        || {},
+    );
+    assert_eq!(decrypted.into_iter().sum::<usize>(), 50); // M27, SEC-51
+}
