@@ -41,6 +41,19 @@ fn a_device_without_an_olm_session_is_told_nothing_of_the_room() {
 }
 
 #[test]
+fn another_blocked_device_under_the_same_id_is_told_too() {
+    let (alice, bob) = alice_and_bob();
+    let other = Device::new(BOB, "B");
+    let session = alice.outbound(None);
+    for device in [&bob, &other, &bob] {
+        let lines =
+            keys_to_send(&session, &Recipients::of(&[device]).blocked(device, "m.unverified"));
+        assert_eq!(lines[0]["withheld"]["code"], "m.unverified"); // D10, D33
+        ok(session.mark_as_sent(&json!([device.keys()]).to_string()));
+    }
+}
+
+#[test]
 fn a_device_that_is_blocked_after_it_got_the_key_counts_as_gone() {
     let (alice, bob) = alice_and_bob();
     let session = alice.outbound(None);

@@ -324,6 +324,11 @@ fn an_erased_session_is_gone_for_every_handle_and_can_come_back() {
     assert_eq!(error_name(gone), "NOT_FOUND"); // M24
     assert_eq!(bob.sessions(), json!([]));
     // With its replay records and its room: nothing of it is left.
+    let again = ok(bob.receive(&alice, &key));
+    let mut renamed = parse(&event);
+    renamed["event_id"] = json!("$another");
+    ok(again.decrypt(&renamed.to_string()));
+    ok(again.erase());
     let mut elsewhere = key;
     elsewhere["room_id"] = json!("!elsewhere");
     ok(bob.receive(&alice, &elsewhere));
