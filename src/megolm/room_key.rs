@@ -19,6 +19,11 @@ pub(super) const SHARED_HISTORY: [&str; 3] =
 /// The old spelling that all readers of old spellings understand.
 pub(super) const OLD_SHARED_HISTORY: &str = SHARED_HISTORY[2];
 
+/// The unpadded base64 of a session key's 229 bytes.
+const SESSION_KEY_LENGTH: usize = 306;
+/// The base64 of an exported session key's 165 bytes, which needs no padding.
+const EXPORTED_KEY_LENGTH: usize = 220;
+
 /// A session that came from elsewhere, and what came with it.
 pub(super) struct ReceivedKey {
     pub(super) room_id: String,
@@ -30,7 +35,8 @@ pub(super) struct ReceivedKey {
 /// Reads the content of `m.room_key` (D16).
 pub(super) fn read_room_key(content: &Object) -> Result<ReceivedKey> {
     check_algorithm(content)?;
-    let key = SessionKey::from_base64(checked_base64(content)?).map_err(key_error)?;
+    let text = session_key_text(content, SESSION_KEY_LENGTH, "==")?;
+    let key = SessionKey::from_base64(text).map_err(key_error)?;
     received(content, InboundGroupSession::new(&key, SessionConfig::version_1()))
 }
 
@@ -48,7 +54,8 @@ pub(super) fn read_export(
         .map(|key| public_keys::ed25519("sender_claimed_keys", key))
         .transpose()?
         .map(|key| key.to_base64());
-    let key = ExportedSessionKey::from_base64(checked_base64(data)?).map_err(key_error)?;
+    let text = session_key_text(data, EXPORTED_KEY_LENGTH, "")?;
+    let key = ExportedSessionKey::from_base64(text).map_err(key_error)?;
     let session = InboundGroupSession::import(&key, SessionConfig::version_1());
     Ok((received(data, session)?, sender_key, claimed))
 }
@@ -79,11 +86,15 @@ fn check_algorithm(object: &Object) -> Result<()> {
     }
 }
 
-/// The key's text, once it is known to be plain base64 (SEC-101).
-fn checked_base64(object: &Object) -> Result<&str> {
+/// The key's base64 without the padding that it may have, if it is as long as it must be. Only
+/// vodozemac decodes it, in constant time, and refuses all else that is lenient (SEC-101, SEC-109).
+fn session_key_text<'a>(object: &'a Object, length: usize, padding: &str) -> Result<&'a str> {
     let text = json::text(object, "session_key")?;
-    zeroize::Zeroizing::new(json::decode_base64("session_key", text)?);
-    Ok(text)
+    let unpadded = text.strip_suffix(padding).unwrap_or(text);
+    if unpadded.len() != length {
+        return Err(not_a_session_key());
+    }
+    Ok(unpadded)
 }
 
 fn key_error(error: SessionKeyDecodeError) -> E2eeError {
@@ -91,6 +102,10 @@ fn key_error(error: SessionKeyDecodeError) -> E2eeError {
         SessionKeyDecodeError::Signature(_) => {
             E2eeError::bad_signature("the session key's signature does not verify")
         }
-        _ => E2eeError::invalid_key("session_key is not a Megolm session key"),
+        _ => not_a_session_key(),
     }
+}
+
+fn not_a_session_key() -> E2eeError {
+    E2eeError::invalid_key("session_key is not a Megolm session key")
 }

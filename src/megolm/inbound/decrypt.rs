@@ -1,6 +1,7 @@
 //! Decrypting room events (M25-M28; D5, D6, D12; SEC-48 to 54).
 
 use std::collections::HashMap;
+use std::fmt;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -18,7 +19,7 @@ use crate::store::{Batch, LiveGuard};
 const PARALLEL_FROM: usize = 32;
 
 /// A decrypted event.
-#[derive(Debug, serde::Serialize)]
+#[derive(serde::Serialize)]
 pub struct Decrypted {
     #[serde(rename = "type")]
     event_type: String,
@@ -27,8 +28,14 @@ pub struct Decrypted {
     matrixe2ee: Facts,
 }
 
+impl fmt::Debug for Decrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decrypted").finish_non_exhaustive()
+    }
+}
+
 /// What this library says of a decrypted event.
-#[derive(Debug, serde::Serialize)]
+#[derive(serde::Serialize)]
 struct Facts {
     message_index: u32,
     session_id: String,

@@ -1,7 +1,7 @@
 //! Where inbound sessions come from, and how a second copy of one is merged with the first
 //! (M22, M23, D4, SEC-43 to 46, P8).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use vodozemac::megolm::{InboundGroupSession, SessionConfig, SessionOrdering};
 
@@ -76,6 +76,8 @@ impl InboundMegolmSession {
     }
 
     fn store(account: &Arc<Account>, received: ReceivedKey, origin: Origin) -> Result<Self> {
+        let gate = super::gate(account, &received.session_id);
+        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(room_id) = record::room_of(account, &received.session_id)?
             && room_id != received.room_id
         {

@@ -7,7 +7,7 @@ mod record;
 mod replay;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use vodozemac::megolm::InboundGroupSession;
 
@@ -158,6 +158,8 @@ impl InboundMegolmSession {
     /// Deletes the session and its replay records.
     pub fn erase(&self) -> Result<()> {
         let _entered = self.enter()?;
+        let gate = gate(&self.account, &self.session_id);
+        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.erase(
             || self.load(),
             || {
@@ -169,6 +171,12 @@ impl InboundMegolmSession {
         self.account.children().forget(&self.key);
         Ok(())
     }
+}
+
+/// Held while a session is stored or erased: which room a session ID belongs to is looked up before
+/// the session is (SEC-44), and nobody finds one that is erased but not yet forgotten.
+fn gate(account: &Account, session_id: &str) -> Arc<Mutex<()>> {
+    account.children().get_or_insert(&record::room_record(account, session_id), Mutex::default)
 }
 
 /// The stored inbound sessions of an account, of one room or of all.

@@ -112,8 +112,7 @@ pub(super) fn put(
     state: &InboundState,
     batch: &mut Batch,
 ) -> Result<()> {
-    let room_key = session.account.record_key(ROOMS, &[&session.session_id]);
-    batch.put(&room_key, &session.room_id)?;
+    batch.put(&room_record(&session.account, &session.session_id), &session.room_id)?;
     batch.put(
         &session.key,
         &SessionOut {
@@ -129,14 +128,19 @@ pub(super) fn put(
     )
 }
 
+/// The record of the room that a session ID belongs to.
+pub(super) fn room_record(account: &Account, session_id: &str) -> RecordKey {
+    account.record_key(ROOMS, &[session_id])
+}
+
 /// The room under which a session ID is stored, if it is.
 pub(super) fn room_of(account: &Account, session_id: &str) -> Result<Option<String>> {
-    account.vault().read(&account.record_key(ROOMS, &[session_id]))
+    account.vault().read(&room_record(account, session_id))
 }
 
 pub(super) fn delete(session: &InboundMegolmSession, batch: &mut Batch) -> Result<()> {
     batch.delete(&session.key);
-    batch.delete(&session.account.record_key(ROOMS, &[&session.session_id]));
+    batch.delete(&room_record(&session.account, &session.session_id));
     for key in replay::keys(session)? {
         batch.delete(&key);
     }
