@@ -4,6 +4,9 @@
 # make install PREFIX=/usr    header, libraries, pkg-config file, CMake package (DESTDIR= works)
 # make bindings               Kotlin, Swift and Python code, in bindings/generated
 #
+# make bench                  every operation beside raw vodozemac, as a table with ratios
+# make soak CRASH_POINTS=5000 the crash test of make test, for longer
+#
 # The parts of make test:
 # make test-core              the Rust tests, clippy, formatting
 # make test-c                 the C and C++ programs of tests/c, with sanitizers and valgrind
@@ -32,7 +35,7 @@ FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
             -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' \
             -e 's|@SOVERSION@|$(SOVERSION)|g' -e 's|@STATIC_LIBS@|$(STATIC_LIBS)|g'
 
-.PHONY: demo test lib install bindings test-core test-c test-bindings test-peers test-deny
+.PHONY: demo test lib install bindings bench soak test-core test-c test-bindings test-peers test-deny
 
 # Installed in a folder of its own, and linked as any program does it.
 DEMO := $(CURDIR)/target/demo
@@ -72,6 +75,15 @@ bindings:
 
 # All but the peers, which have a target of their own.
 RUST_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/peers.rs,$(wildcard tests/*.rs)))
+
+bench:
+	@tools/need.sh cargo
+	$(CARGO) bench --locked --bench operations
+
+CRASH_POINTS ?= 5000
+soak:
+	@tools/need.sh cargo
+	CRASH_POINTS=$(CRASH_POINTS) $(CARGO) test --locked --test crash
 
 test-core:
 	@tools/need.sh cargo gcc binutils

@@ -186,7 +186,7 @@ impl OlmChannel {
         let now = self.account.now_ms()?;
         let recent = state
             .new_session_advised_ms
-            .is_some_and(|last| now.saturating_sub(last) < NEW_SESSION_INTERVAL_MS);
+            .is_some_and(|last| (0..NEW_SESSION_INTERVAL_MS).contains(&now.saturating_sub(last)));
         if recent {
             return Ok(false);
         }

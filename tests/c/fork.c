@@ -73,6 +73,19 @@ static void *busy(void *argument) {
     return argument;
 }
 
+/* The sanitizer's own allocator lock may be held at the fork, and its child then waits for it for
+ * ever: such a build forks beside no threads; valgrind's does. */
+#if defined(__SANITIZE_ADDRESS__)
+#define ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER 1
+#endif
+#endif
+#ifndef ADDRESS_SANITIZER
+#define ADDRESS_SANITIZER 0
+#endif
+
 /* A child's calls never wait for a thread that was not forked. */
 static void forks_beside_busy_threads(void) {
     pthread_t threads[2];
@@ -114,7 +127,7 @@ int main(void) {
     struct person own = person_open(NULL, "@own:example.org", "OWN");
     CHECK(strcmp(one, own.identity_key) != 0 && strcmp(other, own.identity_key) != 0);
     person_close(&own);
-    forks_beside_busy_threads();
+    if (!ADDRESS_SANITIZER) forks_beside_busy_threads();
 
     /* The children have changed nothing here. */
     char *event = say(&alice, sending, "$e", "words");

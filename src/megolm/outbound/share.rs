@@ -200,6 +200,11 @@ impl OutboundMegolmSession {
         state.change(|state| {
             let mut changed = BTreeSet::new();
             for device in devices.iter().filter_map(Value::as_object) {
+                let named = |field| device.get(field).and_then(Value::as_str).unwrap_or_default();
+                // The own device is no recipient (M12): remembered, it would expire the session.
+                if self.is_own_device(named("user_id"), named("device_id")) {
+                    continue;
+                }
                 if let Some(user_id) = state.mark_device(device) {
                     changed.insert(user_id);
                 }
