@@ -13,9 +13,11 @@ use zeroize::Zeroizing;
 
 use super::record_key::KeyHash;
 use super::record_store::{Change, Durability, RecordStore};
-use super::vault::{VAULT_FORMAT, cipher};
 use crate::environment::RandomBytes;
 use crate::error::{E2eeError, Result};
+
+/// The format of keys, nonces and associated data; a header has the same number.
+pub(super) const VAULT_FORMAT: u8 = 1;
 
 const COLLECTION: &str = "vault";
 const KEY: &[u8] = b"header";
@@ -140,4 +142,11 @@ fn unwrap_key(wrapping: &XChaCha20Poly1305, header: &Header) -> Result<DataKey> 
 
 fn damaged() -> E2eeError {
     E2eeError::corrupt("the header of the store is damaged")
+}
+
+/// The cipher of the records, and of the header under the user's key.
+pub(super) fn cipher(key: &[u8]) -> Result<XChaCha20Poly1305> {
+    XChaCha20Poly1305::new_from_slice(key).map_err(|_| {
+        E2eeError::invalid_length(format!("the key of a store has 32 bytes, not {}", key.len()))
+    })
 }

@@ -142,5 +142,5 @@ impl fmt::Debug for Store {
 
 /// Before a file is made for a key that cannot open it.
 fn check_key(key: &[u8]) -> Result<()> {
-    vault::cipher(key).map(drop)
+    header::cipher(key).map(drop)
 }

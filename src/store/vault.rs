@@ -18,12 +18,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::{AeadInOut, KeyInit, Tag, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::{AeadInOut, Tag, XChaCha20Poly1305, XNonce};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use super::header::{self, Subkeys};
+use super::header::{self, Subkeys, VAULT_FORMAT};
 use super::record_key::{KeyHash, RecordKey, RecordPrefix};
 use super::record_store::{Change, Durability, RecordStore};
 use super::secret_buffer::SecretBuffer;
@@ -32,8 +32,6 @@ use crate::error::{E2eeError, Result};
 
 const NONCE_LENGTH: usize = 24;
 const TAG_LENGTH: usize = 16;
-/// The format of keys, nonces and associated data; a header has the same number.
-pub(super) const VAULT_FORMAT: u8 = 1;
 /// The format of the records' own contents, inside the encryption.
 const RECORD_FORMAT: u8 = 1;
 /// Room for most records; larger ones grow.
@@ -306,11 +304,4 @@ fn associated_data(key: &RecordKey) -> Vec<u8> {
     data.extend_from_slice(key.bytes());
     data.push(VAULT_FORMAT);
     data
-}
-
-/// For the header, which needs the same cipher under the user's key.
-pub(super) fn cipher(key: &[u8]) -> Result<XChaCha20Poly1305> {
-    XChaCha20Poly1305::new_from_slice(key).map_err(|_| {
-        E2eeError::invalid_length(format!("the key of a store has 32 bytes, not {}", key.len()))
-    })
 }
