@@ -104,6 +104,19 @@ fn marking_works_for_devices_never_listed_and_ignores_what_is_no_device() {
 }
 
 #[test]
+fn marking_the_own_device_changes_nothing() {
+    let alice = Device::on_disk(ALICE, "A");
+    let bob = Device::new(BOB, "B");
+    let session = alice.outbound(None);
+    let room = Recipients::of(&[&bob]);
+    keys_to_send(&session, &room);
+    let before = alice.bytes();
+    ok(session.mark_as_sent(&json!([alice.keys()]).to_string())); // M12
+    assert!(alice.bytes() == before, "nothing is stored");
+    assert_eq!(devices_of(&keys_to_send(&session, &room)), ["B"]);
+}
+
+#[test]
 fn a_room_without_encryption_or_with_an_unknown_one_gets_no_key() {
     let alice = Device::on_disk(ALICE, "A");
     let bob = Device::new(BOB, "B");

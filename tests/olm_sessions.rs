@@ -182,6 +182,17 @@ fn an_undecryptable_message_asks_for_a_new_session_once_an_hour() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_hold_up_new_sessions() {
+    let (alice, bob, to_bob, _) = connected();
+    to_bob.decrypt(&garbage(&bob, &alice)).unwrap_err();
+    assert!(to_bob.should_create_new_session().unwrap());
+    to_bob.decrypt(&garbage(&bob, &alice)).unwrap_err();
+    alice.clock.advance(-HOUR);
+    assert!(to_bob.should_create_new_session().unwrap()); // D32, as D1 has it
+    assert!(!to_bob.should_create_new_session().unwrap());
+}
+
+#[test]
 fn a_session_that_the_other_side_makes_ends_the_need_for_one() {
     let (alice, bob, to_bob, to_alice) = connected();
     to_alice.decrypt(&garbage(&alice, &bob)).unwrap_err();
