@@ -6,6 +6,13 @@ use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 use crate::error::{E2eeError, Result};
 use crate::json::decode_base64;
 
+/// Whether a Curve25519 key is encoded in the one canonical way: an alias is the same key to the
+/// exchange, but not to what is hashed or compared by bytes (P2).
+pub(crate) fn is_canonical(key: &Curve25519PublicKey) -> bool {
+    let bytes = key.as_bytes();
+    bytes[31] & 0x80 == 0 && is_below_p(bytes)
+}
+
 /// Reads a Curve25519 key; refuses aliases (bit 255, values of p and above) and low-order points.
 pub(crate) fn curve25519(what: &str, text: &str) -> Result<Curve25519PublicKey> {
     let bytes = key_bytes(what, text)?;

@@ -189,12 +189,20 @@ fn a_message_whose_mac_or_version_is_wrong_changes_nothing() {
     alias[31] |= 0x80;
     let zero = [0; 32];
     let base_key = message.base_key().to_bytes();
+    let alias_of = |key: [u8; 32]| {
+        let mut alias = key;
+        alias[31] |= 0x80;
+        replaced(&bytes, &key, &alias)
+    };
+    let one_time_key = message.one_time_key().to_bytes();
     for (bytes, reason) in [
-        (flipped, "bad_mac"),                                     // P4, P11
-        (version_2, "malformed"),                                 // SEC-40
-        (inner_version_2, "malformed"),                           // SEC-40: no v2, no downgrade
+        (alias_of(one_time_key), "malformed"), // SEC-25, SEC-30, P2: outside of the MAC
+        (alias_of(base_key), "malformed"),     // SEC-25, SEC-30, P2
+        (flipped, "bad_mac"),                  // P4, P11
+        (version_2, "malformed"),              // SEC-40
+        (inner_version_2, "malformed"),        // SEC-40: no v2, no downgrade
         (replaced(&bytes, &identity_key, &[9; 32]), "malformed"), // SEC-29
-        (replaced(&bytes, &identity_key, &alias), "malformed"),   // SEC-29, P2
+        (replaced(&bytes, &identity_key, &alias), "malformed"), // SEC-29, P2
         (replaced(&bytes, &base_key, &[9; 32]), "bad_mac"),
         (bytes[..bytes.len() - 9].to_vec(), "malformed"),
     ] {

@@ -120,6 +120,15 @@ impl OlmChannel {
 
     /// The identity key inside a pre-key message must be the partner's, byte for byte (SEC-29, P2).
     pub(super) fn check_identity(&self, message: &PreKeyMessage) -> Result<()> {
+        // These stand outside of the MAC, and the session's ID hashes their bytes: an alias would
+        // make one message open many sessions (SEC-25, SEC-30).
+        let keys = [message.one_time_key(), message.base_key()];
+        if !keys.iter().all(public_keys::is_canonical) {
+            return Err(E2eeError::unable_to_decrypt(
+                "malformed",
+                "the message names a key that is not canonically encoded",
+            ));
+        }
         if message.identity_key().as_bytes() == self.partner_identity_key.as_bytes() {
             Ok(())
         } else {

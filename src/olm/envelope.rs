@@ -65,7 +65,16 @@ pub(super) fn check(
     match event.remove("sender_device_keys") {
         None => {}
         Some(Value::Object(entry)) => {
-            check_device_keys(channel, state, entry, &fingerprint_key).map_err(discard)?;
+            check_device_keys(channel, state, entry, &fingerprint_key).map_err(
+                |error| match error {
+                    E2eeError::InvalidMessage { .. } => error,
+                    // Only the kind: its sentence holds texts of the plaintext (SEC-106).
+                    other => E2eeError::invalid_message(format!(
+                        "the decrypted message is invalid: its sender_device_keys are refused ({})",
+                        other.name()
+                    )),
+                },
+            )?;
         }
         Some(_) => return Err(E2eeError::invalid_message("sender_device_keys is no object")),
     }
