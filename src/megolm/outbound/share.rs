@@ -113,13 +113,14 @@ impl OutboundMegolmSession {
         let blocked = json::optional_object(recipients, "blocked")?;
         let mut audience = Audience { users: BTreeSet::new(), devices: Vec::new() };
         for (user_id, membership) in members {
-            check_user_id("members", user_id)?;
             let membership = membership.as_str().ok_or_else(|| {
                 E2eeError::invalid_field("members", "has a membership that is no text")
             })?;
             if !visibility.includes(membership) {
                 continue;
             }
+            // After the membership: a malformed ID that left long ago must not stop the room.
+            check_user_id("members", user_id)?;
             let mut devices = 0_usize;
             if let Some(entries) = device_keys.get(user_id) {
                 for (device_id, entry) in json::as_object("device_keys", entries)? {
