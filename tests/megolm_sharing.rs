@@ -104,6 +104,17 @@ fn marking_works_for_devices_never_listed_and_ignores_what_is_no_device() {
 }
 
 #[test]
+fn a_malformed_member_who_left_does_not_stop_a_room() {
+    let alice = Device::on_disk(ALICE, "A");
+    let bob = Device::new(BOB, "B");
+    let session = alice.outbound(None);
+    let room = Recipients::of(&[&bob]).member("no user ID", "leave");
+    assert_eq!(devices_of(&keys_to_send(&session, &room)), ["B"]); // SEC-100, M11
+    let room = room.member("no user ID", "join");
+    assert_eq!(error_name(share(&session, &room)), "INVALID_FIELD");
+}
+
+#[test]
 fn marking_the_own_device_changes_nothing() {
     let alice = Device::on_disk(ALICE, "A");
     let bob = Device::new(BOB, "B");

@@ -208,6 +208,16 @@ fn with_device_keys(pair: &Pair, keys: Value) -> Vec<u8> {
 }
 
 #[test]
+fn an_error_about_sender_device_keys_repeats_no_text_of_theirs() {
+    let mut pair = Pair::new();
+    let canary = json!({"user_id": USER, "device_id": "CANARY", "keys": {}, "algorithms": []});
+    let content = pair.encrypt(&with_device_keys(&pair, canary));
+    let error = pair.create(&content, None).unwrap().first_event().unwrap_err();
+    assert_eq!(error.name(), "INVALID_MESSAGE"); // S9
+    assert!(!error.to_json().contains("CANARY"), "{error}"); // SEC-106
+}
+
+#[test]
 fn sender_device_keys_must_fit_the_sender_and_the_message() {
     let mut pair = Pair::new();
     let keys = pair.alice.device_keys();

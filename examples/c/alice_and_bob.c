@@ -401,7 +401,7 @@ int main(void)
     check(matrixe2ee_abi_version() == MATRIXE2EE_ABI_VERSION, "header and library fit");
     printf("matrixe2ee %s, from C\n", matrixe2ee_version());
     homeserver *server = homeserver_new();
-    char folder[] = "/tmp/alice_and_bob_XXXXXX";
+    char folder[] = P_tmpdir "/alice_and_bob_XXXXXX";
     check(mkdtemp(folder) != NULL, "a folder for the stores");
     struct device alice = new_device(folder, "Alice", "@alice:example.org", "ALICEPHONE");
     struct device bob = new_device(folder, "Bob", "@bob:example.org", "BOBPHONE");
