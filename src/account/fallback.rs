@@ -6,9 +6,7 @@ use vodozemac::olm::{Account as OlmAccount, PreKeyMessage};
 use super::{Account, AccountState};
 use crate::error::{E2eeError, Result};
 use crate::store::Batch;
-
-/// IDs of sessions that a fallback key made: [user, device, fallback key, session ID].
-pub(super) const FALLBACK_SESSIONS: &str = "olm_fallback_session";
+use crate::store::collections::FALLBACK_SESSIONS;
 
 /// A fallback key is replaced at this age, used or not.
 const MAX_AGE_MS: i64 = 7 * 24 * 3_600_000;

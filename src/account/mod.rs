@@ -16,26 +16,10 @@ use crate::device_keys::{MEGOLM_ALGORITHM, OLM_ALGORITHM};
 use crate::error::{E2eeError, Result};
 use crate::identifiers::{check_device_id, check_user_id};
 use crate::json::{self, Object};
-use crate::store::{Batch, Live, LiveGuard, LiveRegistry, RecordKey, Store, Vault};
+use crate::store::{Batch, Live, LiveGuard, LiveRegistry, RecordKey, Store, Vault, collections};
 
 pub(crate) use import::{pickle_error, vodozemac_pickle_key};
 pub(crate) use record::AccountState;
-
-/// Every collection whose records stand under (user, device), for [`Account::erase`].
-const COLLECTIONS: [&str; 10] = [
-    ACCOUNTS,
-    fallback::FALLBACK_SESSIONS,
-    "olm_channel",
-    "olm_session",
-    "outbound_megolm_session",
-    "outbound_megolm_current",
-    "outbound_megolm_share",
-    "inbound_megolm_session",
-    "inbound_megolm_room",
-    "inbound_megolm_replay",
-];
-
-const ACCOUNTS: &str = "account";
 
 /// An account that is open in a store. Channels and sessions hold it, and so the store.
 pub struct Account {
@@ -236,7 +220,7 @@ impl Account {
             return Err(E2eeError::not_found("the account was erased"));
         }
         let mut batch = Batch::new();
-        for collection in COLLECTIONS {
+        for collection in collections::OF_AN_ACCOUNT {
             for key in self.vault().scan_keys(collection, &[&self.user_id, &self.device_id])? {
                 batch.delete(&key);
             }
@@ -270,7 +254,7 @@ impl<'a> Opening<'a> {
         store.enter()?;
         check_user_id("user_id", user_id)?;
         check_device_id("device_id", device_id)?;
-        let key = store.vault().key(ACCOUNTS, &[user_id, device_id]);
+        let key = store.vault().key(collections::ACCOUNTS, &[user_id, device_id]);
         let mut shared = store.live().get_or_insert(&key, Shared::new);
         if *shared.erased.read().unwrap_or_else(PoisonError::into_inner) {
             // It was being erased at this moment, and is forgotten by now: start anew.

@@ -12,12 +12,8 @@ use crate::account::Account;
 use crate::device_keys::DeviceKeys;
 use crate::error::{E2eeError, Result};
 use crate::json::Object;
+use crate::store::collections::{OLM_CHANNELS, OLM_SESSIONS};
 use crate::store::{Batch, RecordKey};
-
-/// [user, device, partner user, partner identity key].
-const CHANNELS: &str = "olm_channel";
-/// [user, device, partner user, partner identity key, session ID].
-const SESSIONS: &str = "olm_session";
 
 /// The most sessions of a channel; the least recently used one makes room (D24, SEC-38).
 pub(super) const MAX_SESSIONS: usize = 8;
@@ -125,12 +121,12 @@ struct ChannelIn {
 }
 
 pub(super) fn channel_key(account: &Account, user_id: &str, identity_key: &str) -> RecordKey {
-    account.record_key(CHANNELS, &[user_id, identity_key])
+    account.record_key(OLM_CHANNELS, &[user_id, identity_key])
 }
 
 fn session_key(channel: &OlmChannel, session_id: &str) -> RecordKey {
     let parts = [&channel.partner_user_id, &channel.partner_identity_text, session_id];
-    channel.account.record_key(SESSIONS, &parts)
+    channel.account.record_key(OLM_SESSIONS, &parts)
 }
 
 /// The keys of all stored sessions of a channel.
@@ -142,7 +138,7 @@ pub(super) fn session_keys(channel: &OlmChannel) -> Result<Vec<RecordKey>> {
         &channel.partner_user_id,
         &channel.partner_identity_text,
     ];
-    account.vault().scan_keys(SESSIONS, &parts)
+    account.vault().scan_keys(OLM_SESSIONS, &parts)
 }
 
 pub(super) fn load(channel: &OlmChannel) -> Result<Option<ChannelState>> {

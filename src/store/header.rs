@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::collections::HEADER;
 use super::record_key::KeyHash;
 use super::record_store::{Change, Durability, RecordStore};
 use crate::environment::RandomBytes;
@@ -19,7 +20,6 @@ use crate::error::{E2eeError, Result};
 /// The format of keys, nonces and associated data; a header has the same number.
 pub(super) const VAULT_FORMAT: u8 = 1;
 
-const COLLECTION: &str = "vault";
 const KEY: &[u8] = b"header";
 const KEY_LENGTH: usize = 32;
 /// The data key is wrapped under the user's 32 bytes as they are. A passphrase
@@ -59,7 +59,7 @@ pub(super) fn open_or_create(
     random: &dyn RandomBytes,
 ) -> Result<DataKey> {
     let wrapping = cipher(key)?;
-    match records.get(COLLECTION, KEY)? {
+    match records.get(HEADER, KEY)? {
         Some(header) => unwrap_key(&wrapping, &read(&header)?),
         None if records.is_empty()? => create(records, &wrapping, random),
         None => Err(E2eeError::corrupt("the store has records but no header")),
@@ -103,7 +103,7 @@ fn create(
         wrapped_key: [wrapped.as_slice(), tag.as_slice()].concat(),
     };
     let value = Some(rmp_serde::to_vec_named(&header).map_err(|_| failed())?);
-    let change = Change { collection: COLLECTION, key: KEY.to_vec(), value };
+    let change = Change { collection: HEADER, key: KEY.to_vec(), value };
     records.commit(vec![change], Durability::Synced)?;
     Ok(data_key)
 }

@@ -58,10 +58,6 @@ impl RecordStore for MemoryStore {
         })
     }
 
-    fn is_empty(&self) -> Result<bool> {
-        self.with(|collections| collections.values().all(BTreeMap::is_empty))
-    }
-
     fn close(&self) -> Result<()> {
         *self.collections.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())

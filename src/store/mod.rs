@@ -5,6 +5,7 @@
 //! encrypts. The registry of live objects above that makes all handles of one
 //! object share one state.
 
+pub(crate) mod collections;
 mod header;
 mod live;
 mod memory;

@@ -4,6 +4,7 @@
 //! and encrypted the values, so that an implementation needs no cryptography
 //! and sees no secret.
 
+use super::collections;
 use crate::error::Result;
 
 /// One record, as `scan` finds it.
@@ -46,7 +47,14 @@ pub(crate) trait RecordStore: Send + Sync {
 
     /// Whether no collection has a record; tells a new store from one that
     /// lost its header.
-    fn is_empty(&self) -> Result<bool>;
+    fn is_empty(&self) -> Result<bool> {
+        for collection in collections::all() {
+            if !self.scan(collection, None, 1)?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
 
     /// Lets go of the place. A second call does nothing; every other call from
     /// then on fails with `STORE_CLOSED`.

@@ -108,10 +108,6 @@ impl RecordStore for Disk {
         }
     }
 
-    fn is_empty(&self) -> Result<bool> {
-        Ok(self.state().records.is_empty())
-    }
-
     fn close(&self) -> Result<()> {
         Ok(())
     }

@@ -8,12 +8,8 @@ use vodozemac::megolm::{InboundGroupSession, InboundGroupSessionPickle};
 use super::{InboundMegolmSession, replay};
 use crate::account::Account;
 use crate::error::Result;
+use crate::store::collections::{INBOUND_ROOMS, INBOUND_SESSIONS};
 use crate::store::{Batch, RecordKey};
-
-/// [user, device, room, session ID].
-const SESSIONS: &str = "inbound_megolm_session";
-/// [user, device, session ID]: the one room that a session ID may belong to (SEC-44).
-const ROOMS: &str = "inbound_megolm_room";
 
 /// An inbound session in memory.
 pub(super) struct InboundState {
@@ -92,7 +88,7 @@ struct SessionIn {
 }
 
 pub(super) fn session_key(account: &Account, room_id: &str, session_id: &str) -> RecordKey {
-    account.record_key(SESSIONS, &[room_id, session_id])
+    account.record_key(INBOUND_SESSIONS, &[room_id, session_id])
 }
 
 pub(super) fn load(session: &InboundMegolmSession) -> Result<Option<InboundState>> {
@@ -130,7 +126,7 @@ pub(super) fn put(
 
 /// The record of the room that a session ID belongs to.
 pub(super) fn room_record(account: &Account, session_id: &str) -> RecordKey {
-    account.record_key(ROOMS, &[session_id])
+    account.record_key(INBOUND_ROOMS, &[session_id])
 }
 
 /// The room under which a session ID is stored, if it is.
@@ -150,7 +146,7 @@ pub(super) fn delete(session: &InboundMegolmSession, batch: &mut Batch) -> Resul
 pub(super) fn list(account: &Account, room_id: Option<&str>) -> Result<Vec<SessionInfo>> {
     let mut parts = vec![account.user_id(), account.device_id()];
     parts.extend(room_id);
-    let records = account.vault().scan::<SessionIn>(SESSIONS, &parts)?;
+    let records = account.vault().scan::<SessionIn>(INBOUND_SESSIONS, &parts)?;
     Ok(records
         .into_iter()
         .map(|(_, record)| SessionInfo {

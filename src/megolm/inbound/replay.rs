@@ -6,10 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::InboundMegolmSession;
 use crate::account::Account;
 use crate::error::{E2eeError, Result};
+use crate::store::collections::INBOUND_REPLAYS;
 use crate::store::{RecordKey, RecordPrefix};
-
-/// [user, device, room, session ID, message index].
-const REPLAYS: &str = "inbound_megolm_replay";
 
 /// The event that used an index.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
@@ -39,7 +37,7 @@ impl Use {
 /// The beginning of the keys of a session's replay records: hashed once for all its messages.
 pub(super) fn prefix(account: &Account, room_id: &str, session_id: &str) -> RecordPrefix {
     let parts = [account.user_id(), account.device_id(), room_id, session_id];
-    account.vault().prefix(REPLAYS, &parts)
+    account.vault().prefix(INBOUND_REPLAYS, &parts)
 }
 
 pub(super) fn key(session: &InboundMegolmSession, message_index: u32) -> RecordKey {
@@ -50,5 +48,5 @@ pub(super) fn key(session: &InboundMegolmSession, message_index: u32) -> RecordK
 pub(super) fn keys(session: &InboundMegolmSession) -> Result<Vec<RecordKey>> {
     let account = &session.account;
     let parts = [account.user_id(), account.device_id(), &session.room_id, &session.session_id];
-    account.vault().scan_keys(REPLAYS, &parts)
+    account.vault().scan_keys(INBOUND_REPLAYS, &parts)
 }

@@ -12,14 +12,8 @@ use super::{OutboundMegolmSession, Settings};
 use crate::account::Account;
 use crate::error::Result;
 use crate::room_settings::RotationPeriod;
+use crate::store::collections::{OUTBOUND_CURRENT, OUTBOUND_SESSIONS, OUTBOUND_SHARES};
 use crate::store::{Batch, RecordKey};
-
-/// [user, device, room, session ID].
-const SESSIONS: &str = "outbound_megolm_session";
-/// [user, device, room]: the room's current session.
-const CURRENT: &str = "outbound_megolm_current";
-/// [user, device, room, session ID, recipient user].
-const SHARES: &str = "outbound_megolm_share";
 
 /// An outbound session in memory.
 pub(super) struct OutboundState {
@@ -113,7 +107,7 @@ struct SharesIn {
 }
 
 pub(super) fn session_key(account: &Account, room_id: &str, session_id: &str) -> RecordKey {
-    account.record_key(SESSIONS, &[room_id, session_id])
+    account.record_key(OUTBOUND_SESSIONS, &[room_id, session_id])
 }
 
 pub(super) fn load(outbound: &OutboundMegolmSession) -> Result<Option<OutboundState>> {
@@ -122,7 +116,7 @@ pub(super) fn load(outbound: &OutboundMegolmSession) -> Result<Option<OutboundSt
     let parts = [account.user_id(), account.device_id(), &outbound.room_id, &outbound.session_id];
     let shares = account
         .vault()
-        .scan::<SharesIn>(SHARES, &parts)?
+        .scan::<SharesIn>(OUTBOUND_SHARES, &parts)?
         .into_iter()
         .map(|(_, shares)| (shares.user_id, shares.devices))
         .collect();
@@ -162,16 +156,16 @@ pub(super) fn put_shares(
     batch: &mut Batch,
 ) -> Result<()> {
     let parts = [outbound.room_id.as_str(), &outbound.session_id, user_id];
-    let key = outbound.account.record_key(SHARES, &parts);
+    let key = outbound.account.record_key(OUTBOUND_SHARES, &parts);
     batch.put(&key, &SharesOut { user_id, devices })
 }
 
 pub(super) fn current(account: &Account, room_id: &str) -> Result<Option<String>> {
-    account.vault().read(&account.record_key(CURRENT, &[room_id]))
+    account.vault().read(&account.record_key(OUTBOUND_CURRENT, &[room_id]))
 }
 
 pub(super) fn put_current(outbound: &OutboundMegolmSession, batch: &mut Batch) -> Result<()> {
-    let key = outbound.account.record_key(CURRENT, &[&outbound.room_id]);
+    let key = outbound.account.record_key(OUTBOUND_CURRENT, &[&outbound.room_id]);
     batch.put(&key, &outbound.session_id)
 }
 
@@ -180,11 +174,11 @@ pub(super) fn delete(outbound: &OutboundMegolmSession, batch: &mut Batch) -> Res
     let account = &outbound.account;
     batch.delete(&outbound.key);
     let parts = [account.user_id(), account.device_id(), &outbound.room_id, &outbound.session_id];
-    for key in account.vault().scan_keys(SHARES, &parts)? {
+    for key in account.vault().scan_keys(OUTBOUND_SHARES, &parts)? {
         batch.delete(&key);
     }
     if current(account, &outbound.room_id)?.as_deref() == Some(outbound.session_id.as_str()) {
-        batch.delete(&account.record_key(CURRENT, &[&outbound.room_id]));
+        batch.delete(&account.record_key(OUTBOUND_CURRENT, &[&outbound.room_id]));
     }
     Ok(())
 }

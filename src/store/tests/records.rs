@@ -16,6 +16,7 @@ fn a_committed_record_is_read_back_and_a_deleted_one_is_gone() {
     on_every_store(|store| {
         assert!(store.is_empty().unwrap());
         store.commit(vec![put("a", b"k", b"1"), put("b", b"k", b"2")], Durability::Synced).unwrap();
+        store.commit(vec![put("account", b"k", b"1")], Durability::Synced).unwrap();
         assert!(!store.is_empty().unwrap());
         assert_eq!(store.get("a", b"k").unwrap().unwrap(), b"1");
         assert_eq!(store.get("b", b"k").unwrap().unwrap(), b"2");

@@ -323,9 +323,6 @@ impl RecordStore for Disordered {
     fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<()> {
         self.0.commit(changes, durability)
     }
-    fn is_empty(&self) -> Result<bool> {
-        self.0.is_empty()
-    }
     fn close(&self) -> Result<()> {
         self.0.close()
     }

@@ -1,0 +1,46 @@
+//! The names of all collections, in one place: erasing an account, checking that a store is whole
+//! and telling a new one from one that lost its header need them all.
+//!
+//! A collection's comment gives the parts of its records' names. A name here is for good.
+
+/// The store's own record, which is not encrypted as the others are.
+pub(super) const HEADER: &str = "vault";
+
+/// [user, device].
+pub(crate) const ACCOUNTS: &str = "account";
+/// [user, device, fallback key, session ID].
+pub(crate) const FALLBACK_SESSIONS: &str = "olm_fallback_session";
+/// [user, device, partner user, partner identity key].
+pub(crate) const OLM_CHANNELS: &str = "olm_channel";
+/// [user, device, partner user, partner identity key, session ID].
+pub(crate) const OLM_SESSIONS: &str = "olm_session";
+/// [user, device, room, session ID].
+pub(crate) const OUTBOUND_SESSIONS: &str = "outbound_megolm_session";
+/// [user, device, room]: the room's current session.
+pub(crate) const OUTBOUND_CURRENT: &str = "outbound_megolm_current";
+/// [user, device, room, session ID, recipient user].
+pub(crate) const OUTBOUND_SHARES: &str = "outbound_megolm_share";
+/// [user, device, room, session ID].
+pub(crate) const INBOUND_SESSIONS: &str = "inbound_megolm_session";
+/// [user, device, session ID]: the one room that a session ID may belong to (SEC-44).
+pub(crate) const INBOUND_ROOMS: &str = "inbound_megolm_room";
+/// [user, device, room, session ID, message index].
+pub(crate) const INBOUND_REPLAYS: &str = "inbound_megolm_replay";
+
+/// Every collection whose records stand under (user, device).
+pub(crate) const OF_AN_ACCOUNT: [&str; 10] = [
+    ACCOUNTS,
+    FALLBACK_SESSIONS,
+    OLM_CHANNELS,
+    OLM_SESSIONS,
+    OUTBOUND_SESSIONS,
+    OUTBOUND_CURRENT,
+    OUTBOUND_SHARES,
+    INBOUND_SESSIONS,
+    INBOUND_ROOMS,
+    INBOUND_REPLAYS,
+];
+
+pub(super) fn all() -> impl Iterator<Item = &'static str> {
+    OF_AN_ACCOUNT.into_iter().chain([HEADER])
+}
