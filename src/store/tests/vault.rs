@@ -112,7 +112,7 @@ fn a_header_with_more_fields_or_another_kind_is_no_wrong_key() {
 #[test]
 fn records_without_a_header_are_corrupt_and_not_a_new_store() {
     let shared = Shared::new();
-    shared.set("olm", b"k", b"v");
+    shared.set("account", b"k", b"v");
     assert_eq!(shared.vault().unwrap_err().name(), "CORRUPT");
     assert_eq!(shared.get("vault", b"header").unwrap(), None);
 }
