@@ -387,6 +387,59 @@ matrixe2ee_status matrixe2ee_store_open_sqlite(
     matrixe2ee_store **out,
     matrixe2ee_error **err);
 
+/// Opens the store in an SQLite file with a passphrase, or creates the file.
+///
+/// As matrixe2ee_store_open_sqlite(), for a secret that a person types: Argon2id
+/// (RFC 9106: 64 MiB of memory, 3 passes, 4 lanes) makes it into a key, which
+/// takes some 0.2 seconds at each opening.
+///
+/// \param path the file, as UTF-8.
+/// \param passphrase UTF-8, not empty, not necessarily NUL-terminated; wipe your
+/// copy after the call.
+/// \param out the store, to be released with matrixe2ee_store_free().
+///
+/// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (empty or too long),
+/// INVALID_FIELD (the path names no file), STORE_IN_USE, WRONG_KEY (another
+/// passphrase, or a store that is opened with a key), CORRUPT, NEWER_FORMAT,
+/// STORE_IO.
+matrixe2ee_status matrixe2ee_store_open_sqlite_with_passphrase(
+    const char *path,
+    const uint8_t *passphrase,
+    size_t passphrase_len,
+    matrixe2ee_store **out,
+    matrixe2ee_error **err);
+
+/// Lets another key open the store from now on, in place of the former key or
+/// passphrase.
+///
+/// One small record is rewritten, at once, and is durable when this returns: a
+/// crash leaves the former key working or the new one. The records are not
+/// encrypted anew: who has the former key and an old copy of the file can read
+/// that copy.
+///
+/// \param new_key 32 random bytes; wipe your copy after the call.
+///
+/// Errors: NULL_POINTER, INVALID_LENGTH (new_key_len is not 32), STORE_CLOSED,
+/// STORE_IO.
+matrixe2ee_status matrixe2ee_store_rekey(
+    const matrixe2ee_store *store,
+    const uint8_t *new_key,
+    size_t new_key_len,
+    matrixe2ee_error **err);
+
+/// As matrixe2ee_store_rekey(), with a passphrase: from now on
+/// matrixe2ee_store_open_sqlite_with_passphrase() opens the store.
+///
+/// \param passphrase UTF-8, not empty; wipe your copy after the call.
+///
+/// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (empty or too long),
+/// STORE_CLOSED, STORE_IO.
+matrixe2ee_status matrixe2ee_store_rekey_with_passphrase(
+    const matrixe2ee_store *store,
+    const uint8_t *passphrase,
+    size_t passphrase_len,
+    matrixe2ee_error **err);
+
 /// Gives the store, and everything opened on it, another clock than the
 /// system's.
 ///

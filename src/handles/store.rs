@@ -46,6 +46,39 @@ impl Store {
         Ok(Arc::new(Self { core: store::Store::open_sqlite(path, &key)? }))
     }
 
+    /// As `open_sqlite`, with a passphrase that a person types in place of a key.
+    ///
+    /// Argon2id (RFC 9106: 64 MiB, 3 passes, 4 lanes) makes it into a key: that takes some 0.2
+    /// seconds, at each opening.
+    ///
+    /// Errors: INVALID_LENGTH (an empty passphrase), WRONG_KEY (another passphrase, or a store
+    /// that is opened with a key), otherwise as `open_sqlite`.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn open_sqlite_with_passphrase(path: &str, passphrase: String) -> Result<Arc<Self>> {
+        let passphrase = Zeroizing::new(passphrase);
+        Ok(Arc::new(Self { core: store::Store::open_sqlite_with_passphrase(path, &passphrase)? }))
+    }
+
+    /// Lets another key open the store from now on, in place of the former key or passphrase.
+    ///
+    /// One small record is rewritten, at once, and is durable when this returns: a crash leaves
+    /// the former key working or the new one. The records are not encrypted anew: who has the
+    /// former key and an old copy of the file can read that copy.
+    ///
+    /// `new_key`: 32 random bytes.
+    ///
+    /// Errors: INVALID_LENGTH, STORE_CLOSED, STORE_IO.
+    pub fn rekey(&self, new_key: Vec<u8>) -> Result<()> {
+        self.core.rekey(&Zeroizing::new(new_key))
+    }
+
+    /// As `rekey`, with a passphrase: from now on `open_sqlite_with_passphrase` opens the store.
+    ///
+    /// Errors: INVALID_LENGTH (an empty passphrase), STORE_CLOSED, STORE_IO.
+    pub fn rekey_with_passphrase(&self, passphrase: String) -> Result<()> {
+        self.core.rekey_with_passphrase(&Zeroizing::new(passphrase))
+    }
+
     /// Replaces the clock that serves this store and everything opened on it.
     ///
     /// Errors: STORE_CLOSED.

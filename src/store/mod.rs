@@ -5,23 +5,28 @@
 //! encrypts. The registry of live objects above that makes all handles of one
 //! object share one state.
 
+mod batch;
 pub(crate) mod collections;
 mod header;
 mod live;
+mod manifest;
 mod memory;
 mod record_key;
 mod record_store;
+mod seal;
 mod secret_buffer;
 mod sqlite;
 mod sqlite_file;
 #[cfg(test)]
 mod tests;
+mod user_key;
 mod vault;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(crate) use batch::Batch;
 #[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use live::{Live, LiveGuard, LiveRegistry};
 #[allow(unused_imports)]
@@ -29,7 +34,7 @@ pub(crate) use record_key::{RecordKey, RecordPrefix};
 #[allow(unused_imports)]
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
 #[allow(unused_imports)]
-pub(crate) use vault::{Batch, Vault};
+pub(crate) use vault::Vault;
 
 use crate::environment::{
     Clock, Process, RandomBytes, SystemClock, SystemRandom, check_not_in_callback, read_clock,
@@ -37,6 +42,7 @@ use crate::environment::{
 use crate::error::{E2eeError, Result};
 use memory::MemoryStore;
 use sqlite::SqliteStore;
+use user_key::UserKey;
 
 /// An encrypted store: the accounts, channels and sessions of one or more
 /// devices, and the clock that serves them.
@@ -65,9 +71,20 @@ impl Store {
     /// (`-wal`) while it is open, and an empty lock file (`-lock`) for good.
     /// After `fork()`, the child must not open a file that was open at the fork.
     pub fn open_sqlite(path: &str, key: &[u8]) -> Result<Arc<Self>> {
+        Self::open_file(path, UserKey::Key(key))
+    }
+
+    /// As [`open_sqlite`](Self::open_sqlite), with a passphrase in place of the key. Argon2id
+    /// makes it into a key, which takes some 0.2 seconds and 64 MiB of memory.
+    pub fn open_sqlite_with_passphrase(path: &str, passphrase: &str) -> Result<Arc<Self>> {
+        Self::open_file(path, UserKey::Passphrase(passphrase))
+    }
+
+    fn open_file(path: &str, user_key: UserKey<'_>) -> Result<Arc<Self>> {
         check_not_in_callback()?;
-        check_key(key)?;
-        Self::with_record_store(Box::new(SqliteStore::open(path)?), key, Arc::new(SystemRandom))
+        // Before a file is made that nobody could open.
+        user_key.check()?;
+        Self::open_with(Box::new(SqliteStore::open(path)?), user_key, Arc::new(SystemRandom))
     }
 
     /// Opens a store on any place for records.
@@ -76,16 +93,38 @@ impl Store {
         key: &[u8],
         random: Arc<dyn RandomBytes>,
     ) -> Result<Arc<Self>> {
+        Self::open_with(records, UserKey::Key(key), random)
+    }
+
+    fn open_with(
+        records: Box<dyn RecordStore>,
+        user_key: UserKey<'_>,
+        random: Arc<dyn RandomBytes>,
+    ) -> Result<Arc<Self>> {
         check_not_in_callback()?;
         // First of all: in a forked child it reseeds the random generator.
         let process = Process::current()?;
         Ok(Arc::new(Self {
-            vault: Vault::open(records, key, random)?,
+            vault: Vault::open(records, user_key, random)?,
             live: LiveRegistry::new(),
             clock: Mutex::new(Arc::new(SystemClock)),
             process,
             shut_down: AtomicBool::new(false),
         }))
+    }
+
+    /// From now on the store is opened with this key of 32 bytes, and no longer with the former
+    /// key or passphrase. One small record is rewritten, at once: a crash leaves the former or
+    /// the new one working.
+    pub fn rekey(&self, new_key: &[u8]) -> Result<()> {
+        self.enter()?;
+        self.vault.write_header(UserKey::Key(new_key))
+    }
+
+    /// As [`rekey`](Self::rekey), with a passphrase.
+    pub fn rekey_with_passphrase(&self, passphrase: &str) -> Result<()> {
+        self.enter()?;
+        self.vault.write_header(UserKey::Passphrase(passphrase))
     }
 
     /// Replaces the clock of this store and of everything opened on it.
@@ -139,9 +178,4 @@ impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Store").finish_non_exhaustive()
     }
-}
-
-/// Before a file is made for a key that cannot open it.
-fn check_key(key: &[u8]) -> Result<()> {
-    header::cipher(key).map(drop)
 }

@@ -60,6 +60,10 @@ impl RecordPrefix {
         RecordKey { collection: self.collection, bytes }
     }
 
+    pub(super) fn collection(&self) -> &'static str {
+        self.collection
+    }
+
     pub(crate) fn covers(&self, key: &RecordKey) -> bool {
         self.collection == key.collection && key.bytes.starts_with(&self.bytes)
     }

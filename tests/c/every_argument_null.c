@@ -67,6 +67,13 @@ static void store(const matrixe2ee_store *store) {
     REFUSED(matrixe2ee_store_open_sqlite(NULL, KEY, 32, &store_out, &error));
     REFUSED(matrixe2ee_store_open_sqlite("/nonexistent/s", NULL, 32, &store_out, &error));
     REFUSED(matrixe2ee_store_open_sqlite("/nonexistent/s", KEY, 32, NULL, &error));
+    REFUSED(matrixe2ee_store_open_sqlite_with_passphrase(NULL, KEY, 32, &store_out, &error));
+    REFUSED(matrixe2ee_store_open_sqlite_with_passphrase("/nonexistent/s", NULL, 32, &store_out, &error));
+    REFUSED(matrixe2ee_store_open_sqlite_with_passphrase("/nonexistent/s", KEY, 32, NULL, &error));
+    REFUSED(matrixe2ee_store_rekey(NULL, KEY, 32, &error));
+    REFUSED(matrixe2ee_store_rekey(store, NULL, 32, &error));
+    REFUSED(matrixe2ee_store_rekey_with_passphrase(NULL, KEY, 32, &error));
+    REFUSED(matrixe2ee_store_rekey_with_passphrase(store, NULL, 32, &error));
     NULL_2(matrixe2ee_store_set_clock, store, &clock);
     REFUSED(matrixe2ee_store_set_clock(store, &no_function, &error));
     NULL_1(matrixe2ee_store_shut_down, store);
