@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
 
-use super::{KEY, Shared};
+use super::{KEY, Shared, text};
 use crate::environment::SystemRandom;
 use crate::error::{E2eeError, Result};
 use crate::store::record_store::{Change, Durability, Entry, RecordStore};
+use crate::store::sqlite::SqliteStore;
 use crate::store::user_key::UserKey;
-use crate::store::{Batch, RecordKey, Vault};
+use crate::store::{Batch, RecordKey, Vault, collections};
 
 fn put(vault: &Vault, name: &[&str], value: u32) -> Result<RecordKey> {
     let key = vault.key("olm", name);
@@ -234,4 +235,47 @@ proptest! {
         }
         prop_assert_eq!(shared.vault().unwrap().scan_keys("olm", &[]).unwrap().len(), model.len());
     }
+}
+
+/// The records of the committed store file of format 1.
+fn format_1() -> Shared {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/stores/format-1.sqlite");
+    std::fs::copy(golden, &path).unwrap();
+    let file = SqliteStore::open(text(&path)).unwrap();
+    let shared = Shared::new();
+    for collection in collections::all() {
+        for Entry { key, value } in file.scan(collection, None, usize::MAX).unwrap() {
+            shared.set(collection, &key, &value);
+        }
+    }
+    shared
+}
+
+// Checklist 7: a crash in the middle of a migration.
+#[test]
+fn a_migration_that_fails_leaves_the_former_format_or_the_new_one_whole() {
+    let key = UserKey::Key(&[0x11; 32]);
+    let random = Arc::new(SystemRandom);
+    for failure in [0, 1, 2] {
+        let fail = Arc::new(AtomicUsize::new(failure));
+        let shared = format_1();
+        let before = shared.entries("account");
+        let store = Failing(shared.clone(), fail);
+        let opened = Vault::open(Box::new(store), key, random.clone());
+        assert_eq!(opened.is_ok(), failure == 0);
+        for _ in 0..2 {
+            let vault = Vault::open(Box::new(shared.clone()), key, random.clone()).unwrap();
+            let parts = ["@alice:example.org", "ALICE"];
+            assert_eq!(vault.scan_keys("account", &parts[..1]).unwrap().len(), 1);
+            assert_eq!(vault.scan_keys("inbound_megolm_replay", &parts).unwrap().len(), 3);
+        }
+        // From here on the manifest stands guard.
+        assert_eq!(shared.entries("account"), before);
+        shared.delete("account", &before[0].key);
+        let vault = Vault::open(Box::new(shared), key, random.clone()).unwrap();
+        assert_eq!(vault.scan_keys("account", &[]).unwrap_err().name(), "CORRUPT");
+    }
+    assert_eq!(format_1().vault().unwrap_err().name(), "WRONG_KEY");
 }
