@@ -9,6 +9,7 @@ pub(crate) mod collections;
 mod header;
 mod live;
 mod memory;
+mod recent;
 mod record_key;
 mod record_store;
 mod secret_buffer;
@@ -20,7 +21,7 @@ mod vault;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 #[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use live::{Live, LiveGuard, LiveRegistry};
@@ -46,6 +47,8 @@ use sqlite::SqliteStore;
 pub struct Store {
     vault: Vault,
     live: LiveRegistry,
+    /// What the accounts that are open have in memory.
+    children: Mutex<Vec<Weak<LiveRegistry>>>,
     clock: Mutex<Arc<dyn Clock>>,
     process: Process,
     shut_down: AtomicBool,
@@ -82,6 +85,7 @@ impl Store {
         Ok(Arc::new(Self {
             vault: Vault::open(records, key, random)?,
             live: LiveRegistry::new(),
+            children: Mutex::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
             process,
             shut_down: AtomicBool::new(false),
@@ -112,6 +116,9 @@ impl Store {
         check_not_in_callback()?;
         self.process.check()?;
         self.shut_down.store(true, Ordering::Release);
+        for children in self.children().drain(..) {
+            children.upgrade().inspect(|children| children.retire());
+        }
         self.vault.close()
     }
 
@@ -132,6 +139,19 @@ impl Store {
 
     pub(crate) fn live(&self) -> &LiveRegistry {
         &self.live
+    }
+
+    /// A registry for what is opened on an account; shutting the store down empties it.
+    pub(crate) fn new_children(&self) -> Arc<LiveRegistry> {
+        let registry = Arc::new(LiveRegistry::new());
+        let mut children = self.children();
+        children.retain(|known| known.strong_count() > 0);
+        children.push(Arc::downgrade(&registry));
+        registry
+    }
+
+    fn children(&self) -> MutexGuard<'_, Vec<Weak<LiveRegistry>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
