@@ -647,6 +647,46 @@ matrixe2ee_status matrixe2ee_account_sign_json(
     char **out,
     matrixe2ee_error **err);
 
+/// Encrypts events for many devices, each in the channel that is stored for it, on
+/// all cores and with one commit.
+///
+/// On return all sessions are on disk. If the call fails, nothing was encrypted.
+///
+/// \param items [{"user_id": "@bob:example.org", "identity_key": "...", "type":
+/// "m.room_key", "content": {...}}]; a device may occur more than once.
+/// \param out a list in the order of the items: [{"content": {content of
+/// m.room.encrypted}}, {"error": {"code": 500, "name": "NOT_FOUND", "detail":
+/// "..."}}], to be released with matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one item is in
+/// its place in the list: NOT_FOUND (no channel to the device is stored),
+/// UNKNOWN_FINGERPRINT, NO_SESSION, INVALID_JSON, INVALID_FIELD, INVALID_KEY,
+/// TOO_LARGE.
+matrixe2ee_status matrixe2ee_account_encrypt_for_devices(
+    const matrixe2ee_account *account,
+    const char *items,
+    char **out,
+    matrixe2ee_error **err);
+
+/// Decrypts events of any rooms with the sessions that are stored, on all cores and
+/// with one commit.
+///
+/// On return it is recorded which events have used their message indices.
+///
+/// \param events a list of events as for matrixe2ee_inbound_megolm_session_decrypt().
+/// \param out a list in the order of the events: [{"event": {...}}, {"error":
+/// {"code": 200, "name": "NO_SESSION", "detail": "..."}}], to be released with
+/// matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one event is
+/// in its place in the list: NO_SESSION (its room key is not there), and what
+/// matrixe2ee_inbound_megolm_session_decrypt() may answer.
+matrixe2ee_status matrixe2ee_account_decrypt_room_events(
+    const matrixe2ee_account *account,
+    const char *events,
+    char **out,
+    matrixe2ee_error **err);
+
 /// Lists the inbound Megolm sessions that are stored.
 ///
 /// \param room_id only those of this room; NULL for all.

@@ -36,6 +36,7 @@ mod identifiers;
 mod json;
 mod megolm;
 mod olm;
+mod parallel;
 mod public_keys;
 mod room_settings;
 mod store;
@@ -52,10 +53,11 @@ pub mod typed {
     pub use crate::account::Account;
     pub use crate::megolm::{
         Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo, Settings,
-        list_sessions,
+        decrypt_room_events, list_sessions,
     };
     pub use crate::olm::{
-        KnownPartner, OlmChannel, Partner, keys_claim_request, read_keys_claim_response,
+        KnownPartner, OlmChannel, Partner, encrypt_for_devices, keys_claim_request,
+        read_keys_claim_response,
     };
     pub use crate::store::Store;
 }

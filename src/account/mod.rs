@@ -38,13 +38,14 @@ pub struct Account {
 struct Shared {
     state: Live<AccountState>,
     /// The channels and sessions of this account that are open.
-    children: LiveRegistry,
+    children: Arc<LiveRegistry>,
     erased: RwLock<bool>,
 }
 
 impl Shared {
-    fn new() -> Self {
-        Self { state: Live::new(), children: LiveRegistry::new(), erased: RwLock::new(false) }
+    fn new(store: &Store) -> Self {
+        let children = store.new_children();
+        Self { state: Live::new(), children, erased: RwLock::new(false) }
     }
 }
 
@@ -230,6 +231,7 @@ impl Account {
         *erased = result.is_ok() || matches!(record::load(self.vault(), &self.key), Ok(None));
         if *erased {
             self.store.live().forget(&self.key);
+            self.shared.children.retire();
         }
         result
     }
@@ -255,10 +257,10 @@ impl<'a> Opening<'a> {
         check_user_id("user_id", user_id)?;
         check_device_id("device_id", device_id)?;
         let key = store.vault().key(collections::ACCOUNTS, &[user_id, device_id]);
-        let mut shared = store.live().get_or_insert(&key, Shared::new);
+        let mut shared = store.live().get_or_insert(&key, || Shared::new(store));
         if *shared.erased.read().unwrap_or_else(PoisonError::into_inner) {
             // It was being erased at this moment, and is forgotten by now: start anew.
-            shared = store.live().get_or_insert(&key, Shared::new);
+            shared = store.live().get_or_insert(&key, || Shared::new(store));
         }
         Ok(Self { store, user_id, device_id, key, shared })
     }

@@ -281,6 +281,56 @@ pub unsafe extern "C" fn matrixe2ee_account_sign_json(
     unsafe { answer(out, err, || borrow(account)?.sign_json(text("object", object)?)) }
 }
 
+/// Encrypts events for many devices, each in the channel that is stored for it, on
+/// all cores and with one commit.
+///
+/// On return all sessions are on disk. If the call fails, nothing was encrypted.
+///
+/// \param items [{"user_id": "@bob:example.org", "identity_key": "...", "type":
+/// "m.room_key", "content": {...}}]; a device may occur more than once.
+/// \param out a list in the order of the items: [{"content": {content of
+/// m.room.encrypted}}, {"error": {"code": 500, "name": "NOT_FOUND", "detail":
+/// "..."}}], to be released with matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one item is in
+/// its place in the list: NOT_FOUND (no channel to the device is stored),
+/// UNKNOWN_FINGERPRINT, NO_SESSION, INVALID_JSON, INVALID_FIELD, INVALID_KEY,
+/// TOO_LARGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_encrypt_for_devices(
+    account: *const matrixe2ee_account,
+    items: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.encrypt_for_devices(text("items", items)?)) }
+}
+
+/// Decrypts events of any rooms with the sessions that are stored, on all cores and
+/// with one commit.
+///
+/// On return it is recorded which events have used their message indices.
+///
+/// \param events a list of events as for matrixe2ee_inbound_megolm_session_decrypt().
+/// \param out a list in the order of the events: [{"event": {...}}, {"error":
+/// {"code": 200, "name": "NO_SESSION", "detail": "..."}}], to be released with
+/// matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one event is
+/// in its place in the list: NO_SESSION (its room key is not there), and what
+/// matrixe2ee_inbound_megolm_session_decrypt() may answer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_decrypt_room_events(
+    account: *const matrixe2ee_account,
+    events: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.decrypt_room_events(text("events", events)?)) }
+}
+
 /// Lists the inbound Megolm sessions that are stored.
 ///
 /// \param room_id only those of this room; NULL for all.

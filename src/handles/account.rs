@@ -1,13 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::Store;
+use super::{Store, batch};
 use crate::account;
 use crate::error::Result;
 use crate::json::{self, ARGUMENT_LIMIT};
-use crate::megolm::list_sessions;
+use crate::megolm::{decrypt_room_events, list_sessions};
+use crate::olm;
 
 /// One device's account: its long-term keys and the one-time and fallback keys that it publishes.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
@@ -153,6 +155,37 @@ impl Account {
     pub fn sign_json(&self, object: &str) -> Result<String> {
         let object = json::parse_object("object", object, ARGUMENT_LIMIT)?;
         json::to_text(&self.core.sign_json(object)?)
+    }
+
+    /// Encrypts events for many devices, each in its stored channel, on all cores and with one
+    /// commit. The answer is a list in the same order, each item `{"content": {content of
+    /// m.room.encrypted}}` as from `OlmChannel.encrypt`, or `{"error": ...}` if there is no such
+    /// channel (NOT_FOUND) or that item alone cannot be encrypted.
+    ///
+    /// All sessions are durable before this returns. If it fails, nothing was encrypted.
+    ///
+    /// `items`: `[{"user_id": "@bob:example.org", "identity_key": "...", "type": "m.room_key",
+    /// "content": {...}}]`. A device may occur more than once.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO,
+    /// NOT_FOUND (the account was erased).
+    pub fn encrypt_for_devices(&self, items: &str) -> Result<String> {
+        let items: Vec<&RawValue> = json::parse_raw_list("items", items, ARGUMENT_LIMIT)?;
+        batch::contents(olm::encrypt_for_devices(&self.core, &items)?)
+    }
+
+    /// Decrypts events of any rooms with the stored sessions, on all cores and with one commit.
+    /// The answer is a list in the same order, each item `{"event": ...}` as from
+    /// `InboundMegolmSession.decrypt`, or `{"error": ...}`; NO_SESSION if the key is missing.
+    ///
+    /// `events`: a list of events, each with `event_id`, `sender`, `room_id` (a /sync answer
+    /// leaves it out: add it), `content` and, if known, `origin_server_ts`.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO,
+    /// NOT_FOUND (the account was erased).
+    pub fn decrypt_room_events(&self, events: &str) -> Result<String> {
+        let events: Vec<&RawValue> = json::parse_raw_list("events", events, ARGUMENT_LIMIT)?;
+        batch::events(decrypt_room_events(&self.core, &events)?)
     }
 
     /// The stored inbound sessions, of one room or of all: `[{"room_id", "session_id",

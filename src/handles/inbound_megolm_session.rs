@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::{Account, OutboundMegolmSession};
-use crate::error::{E2eeError, Result};
+use super::{Account, OutboundMegolmSession, batch};
+use crate::error::Result;
 use crate::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
-use crate::megolm::{self, Decrypted};
+use crate::megolm;
 
 /// The receiving half of a Megolm session: decrypts a room's events and refuses replayed ones.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
@@ -18,14 +18,6 @@ impl fmt::Debug for InboundMegolmSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboundMegolmSession").finish_non_exhaustive()
     }
-}
-
-/// One item of a batch: `{"event": ...}` or `{"error": ...}`.
-#[derive(serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Item {
-    Event(Decrypted),
-    Error(E2eeError),
 }
 
 #[cfg_attr(feature = "uniffi", uniffi::export)]
@@ -124,13 +116,7 @@ impl InboundMegolmSession {
     /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO.
     pub fn decrypt_many(&self, events: &str) -> Result<String> {
         let events: Vec<&RawValue> = json::parse_raw_list("events", events, ARGUMENT_LIMIT)?;
-        let items: Vec<Item> = self
-            .core
-            .decrypt_many(&events)?
-            .into_iter()
-            .map(|result| result.map_or_else(Item::Error, Item::Event))
-            .collect();
-        json::to_text(&items)
+        batch::events(self.core.decrypt_many(&events)?)
     }
 
     /// The session's ID.

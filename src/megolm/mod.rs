@@ -4,5 +4,7 @@ mod inbound;
 mod outbound;
 mod room_key;
 
-pub use inbound::{Decrypted, InboundMegolmSession, SessionInfo, list_sessions};
+pub use inbound::{
+    Decrypted, InboundMegolmSession, SessionInfo, decrypt_room_events, list_sessions,
+};
 pub use outbound::{OutboundMegolmSession, Settings};

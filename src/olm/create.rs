@@ -53,6 +53,7 @@ impl OlmChannel {
                 Ok(state)
             },
         )?;
+        channel.keep();
         Ok(channel)
     }
 
@@ -102,6 +103,7 @@ impl OlmChannel {
                 })
             },
         )?;
+        channel.keep();
         let event = event.ok_or_else(|| E2eeError::panic("internal error"))?;
         Ok((channel, event))
     }

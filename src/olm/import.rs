@@ -36,6 +36,7 @@ impl OlmChannel {
             return Err(E2eeError::invalid_field("pickles", "is empty"));
         }
         channel.adopt(sessions)?;
+        channel.keep();
         Ok(channel)
     }
 

@@ -1,5 +1,6 @@
 //! An Olm channel: all Olm sessions with one other device (O1-O23, D20-D34).
 
+mod batch;
 mod claim;
 mod create;
 mod decrypt;
@@ -22,6 +23,7 @@ use crate::json::Object;
 use crate::public_keys;
 use crate::store::{Batch, Live, LiveGuard, RecordKey};
 
+pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
 pub(crate) use record::{ChannelState, Fingerprint};
@@ -89,12 +91,18 @@ impl OlmChannel {
         let key = public_keys::curve25519("partner_identity_key", partner_identity_key)?;
         let channel = Self::named(account, partner_user_id, key)?;
         channel.state()?;
+        channel.keep();
         Ok(channel)
     }
 
     /// The account of this side.
     pub fn account(&self) -> &Arc<Account> {
         &self.account
+    }
+
+    /// Notes that the channel, which exists, is in use.
+    fn keep(&self) {
+        self.account.children().keep(&self.key, &self.shared);
     }
 
     fn enter(&self) -> Result<Entered<'_>> {

@@ -124,7 +124,7 @@ pub(super) fn channel_key(account: &Account, user_id: &str, identity_key: &str) 
     account.record_key(OLM_CHANNELS, &[user_id, identity_key])
 }
 
-fn session_key(channel: &OlmChannel, session_id: &str) -> RecordKey {
+pub(super) fn session_key(channel: &OlmChannel, session_id: &str) -> RecordKey {
     let parts = [&channel.partner_user_id, &channel.partner_identity_text, session_id];
     channel.account.record_key(OLM_SESSIONS, &parts)
 }

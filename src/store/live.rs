@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::recent::Recent;
 use super::record_key::RecordKey;
 use crate::error::{E2eeError, Result};
 
@@ -111,6 +112,14 @@ impl<S> LiveGuard<'_, S> {
     /// what the store holds. Until then `Deref` shows the failed attempt, and
     /// another change on this guard is refused.
     pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut S) -> Result<R>) -> Result<R> {
+        let result = change(self.begin_change()?)?;
+        self.finish_change();
+        Ok(result)
+    }
+
+    /// Begins a change that is one of several with a common commit. Unless
+    /// `finish_change` follows it, the state is dropped with this guard.
+    pub(crate) fn begin_change(&mut self) -> Result<&mut S> {
         if !self.valid {
             return Err(E2eeError::store_io(
                 "an earlier change failed; the state must be read again",
@@ -120,9 +129,12 @@ impl<S> LiveGuard<'_, S> {
             .ok_or_else(|| E2eeError::panic("a state was shared outside of its lock"))?;
         // Until the change has succeeded: it may unwind.
         self.valid = false;
-        let result = change(state)?;
+        Ok(state)
+    }
+
+    /// The change that was begun is what the store holds.
+    pub(crate) fn finish_change(&mut self) {
         self.valid = true;
-        Ok(result)
     }
 
     /// As `change`, for work that can fail before it has changed anything: it
@@ -164,13 +176,22 @@ pub(crate) struct LiveRegistry {
 struct Entries {
     objects: HashMap<RecordKey, Weak<dyn Any + Send + Sync>>,
     prune_at: usize,
+    recent: Recent,
+    retired: bool,
 }
 
 const FIRST_PRUNE: usize = 64;
 
 impl LiveRegistry {
     pub(crate) fn new() -> Self {
-        Self { entries: Mutex::new(Entries { objects: HashMap::new(), prune_at: FIRST_PRUNE }) }
+        Self {
+            entries: Mutex::new(Entries {
+                objects: HashMap::new(),
+                prune_at: FIRST_PRUNE,
+                recent: Recent::default(),
+                retired: false,
+            }),
+        }
     }
 
     /// The live object of a record, made by `make` if no handle has one. `make`
@@ -192,9 +213,38 @@ impl LiveRegistry {
         object
     }
 
+    /// Notes that an object is used, and keeps it in memory without a handle
+    /// until enough others of its collection have been used since.
+    pub(crate) fn keep<T: Send + Sync + 'static>(&self, key: &RecordKey, object: &Arc<T>) {
+        let mut entries = self.entries();
+        let address = Arc::as_ptr(object).cast::<()>();
+        let known = entries.objects.get(key).map(|known| known.as_ptr().cast::<()>());
+        // Not one that was erased meanwhile.
+        if entries.retired || known != Some(address) {
+            return;
+        }
+        let outdated = entries.recent.insert(key, object.clone());
+        // Without the lock: a state takes its time to be wiped.
+        drop(entries);
+        drop(outdated);
+    }
+
     /// Makes the next handle start anew; for a record that was erased.
     pub(crate) fn forget(&self, key: &RecordKey) {
-        self.entries().objects.remove(key);
+        let mut entries = self.entries();
+        entries.objects.remove(key);
+        let outdated = entries.recent.remove(key);
+        drop(entries);
+        drop(outdated);
+    }
+
+    /// Keeps nothing in memory any more beyond its handles.
+    pub(crate) fn retire(&self) {
+        let mut entries = self.entries();
+        entries.retired = true;
+        let outdated = std::mem::take(&mut entries.recent);
+        drop(entries);
+        drop(outdated);
     }
 
     /// How many objects are known, dead ones included.

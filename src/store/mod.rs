@@ -11,6 +11,7 @@ mod header;
 mod live;
 mod manifest;
 mod memory;
+mod recent;
 mod record_key;
 mod record_store;
 mod seal;
@@ -24,7 +25,7 @@ mod vault;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub(crate) use batch::Batch;
 #[allow(unused_imports)] // Until the rooms above use them.
@@ -52,6 +53,8 @@ use user_key::UserKey;
 pub struct Store {
     vault: Vault,
     live: LiveRegistry,
+    /// What the accounts that are open have in memory.
+    children: Mutex<Vec<Weak<LiveRegistry>>>,
     clock: Mutex<Arc<dyn Clock>>,
     process: Process,
     shut_down: AtomicBool,
@@ -107,6 +110,7 @@ impl Store {
         Ok(Arc::new(Self {
             vault: Vault::open(records, user_key, random)?,
             live: LiveRegistry::new(),
+            children: Mutex::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
             process,
             shut_down: AtomicBool::new(false),
@@ -151,6 +155,9 @@ impl Store {
         check_not_in_callback()?;
         self.process.check()?;
         self.shut_down.store(true, Ordering::Release);
+        for children in self.children().drain(..) {
+            children.upgrade().inspect(|children| children.retire());
+        }
         self.vault.close()
     }
 
@@ -171,6 +178,19 @@ impl Store {
 
     pub(crate) fn live(&self) -> &LiveRegistry {
         &self.live
+    }
+
+    /// A registry for what is opened on an account; shutting the store down empties it.
+    pub(crate) fn new_children(&self) -> Arc<LiveRegistry> {
+        let registry = Arc::new(LiveRegistry::new());
+        let mut children = self.children();
+        children.retain(|known| known.strong_count() > 0);
+        children.push(Arc::downgrade(&registry));
+        registry
+    }
+
+    fn children(&self) -> MutexGuard<'_, Vec<Weak<LiveRegistry>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

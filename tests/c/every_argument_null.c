@@ -107,6 +107,8 @@ static void account(const matrixe2ee_store *store, const matrixe2ee_account *acc
     REFUSED(matrixe2ee_account_receive_key_counts(NULL, "{}", NULL, &error));
     REFUSED(matrixe2ee_account_receive_key_counts(account, NULL, NULL, &error));
     NULL_3(matrixe2ee_account_sign_json, account, "{}", &string_out);
+    NULL_3(matrixe2ee_account_encrypt_for_devices, account, "[]", &string_out);
+    NULL_3(matrixe2ee_account_decrypt_room_events, account, "[]", &string_out);
     REFUSED(matrixe2ee_account_list_sessions(NULL, NULL, &string_out, &error));
     REFUSED(matrixe2ee_account_list_sessions(account, NULL, NULL, &error));
     NULL_1(matrixe2ee_account_erase, account);

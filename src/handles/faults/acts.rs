@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::people::v;
+use super::people::{Person, v};
 use super::world::{ROOM, World};
 use crate::error::Result;
 use crate::handles::{InboundMegolmSession, OlmChannel};
@@ -45,6 +45,23 @@ pub(super) fn say_to_bob(world: &mut World) -> Result<()> {
     let content = json!({"body": world.input}).to_string();
     let message = world.channels["bob"].encrypt("m.dummy", &content)?;
     assert_eq!(world.judge.olm(&message)["content"], v(&content));
+    Ok(())
+}
+
+/// Two messages to Bob and one to Carol.
+pub(super) fn say_to_several(world: &mut World) -> Result<()> {
+    let item = |person: &Person, body: &str| {
+        json!({"user_id": person.user_id, "identity_key": person.identity_key(),
+               "type": "m.dummy", "content": {"body": body}})
+    };
+    let (bob, carol) = (&world.judge.bob, &world.carol);
+    let items = json!([item(bob, "one"), item(carol, "two"), item(bob, "three")]);
+    let answers = v(&world.account().encrypt_for_devices(&items.to_string())?);
+    assert!(answers[1].get("content").is_some());
+    for place in [0, 2] {
+        let message = world.judge.olm(&answers[place]["content"].to_string());
+        assert_eq!(message["content"], items[place]["content"]);
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use vodozemac::olm::{Account as RawAccount, OlmMessage};
 
 use super::acts::{
     bob_writes, carol_is_heard, carol_knocks, from_room_key, open_channel, receive_first,
-    recipients, say_to_bob, say_to_room, upload, uploaded,
+    recipients, say_to_bob, say_to_room, say_to_several, upload, uploaded,
 };
 use super::people::v;
 use super::world::{ROOM, World};
@@ -308,6 +308,25 @@ pub(super) const SCRIPT: &[Step] = &[
         },
         call: |world| {
             let items = v(&world.inbound["bob"].decrypt_many(&world.input)?);
+            assert!(items.as_array().unwrap().iter().all(|item| item.get("event").is_some()));
+            Ok(())
+        },
+        ..STEP
+    },
+    Step {
+        name: "encrypt_for_devices",
+        prepare: |world| world.input.clear(),
+        call: say_to_several,
+        ..STEP
+    },
+    Step {
+        name: "decrypt_room_events",
+        prepare: |world| {
+            let events = [bob_writes(world, "$4"), bob_writes(world, "$5")];
+            world.input = json!(events).to_string();
+        },
+        call: |world| {
+            let items = v(&world.account().decrypt_room_events(&world.input)?);
             assert!(items.as_array().unwrap().iter().all(|item| item.get("event").is_some()));
             Ok(())
         },

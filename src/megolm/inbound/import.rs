@@ -106,6 +106,7 @@ impl InboundMegolmSession {
             }
             (created, _) => created?,
         }
+        inbound.keep();
         Ok(inbound)
     }
 
