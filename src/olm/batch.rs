@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
-use vodozemac::olm::SessionPickle;
 
 use super::OlmChannel;
 use super::record::{ChannelState, session_key};
@@ -14,7 +13,7 @@ use crate::identifiers::{check_event_type, check_user_id};
 use crate::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
 use crate::parallel;
 use crate::public_keys;
-use crate::store::{Batch, RecordKey};
+use crate::store::{Batch, Sealed, lock_all};
 
 /// How many items or channels a thread works on in one go.
 const AT_ONCE: usize = 16;
@@ -38,7 +37,7 @@ struct Recipient<'a> {
 /// What one device gets, and the session to be committed before.
 struct Encrypted {
     contents: Vec<Placed<Result<String>>>,
-    session: Option<(RecordKey, SessionPickle)>,
+    session: Option<Sealed>,
 }
 
 #[derive(serde::Deserialize)]
@@ -60,8 +59,13 @@ pub fn encrypt_for_devices(
     let recipients = read_all(account, items, &mut results)?;
     let mut states = Vec::with_capacity(recipients.len());
     let mut found = Vec::with_capacity(recipients.len());
-    for Recipient { channel, items } in &recipients {
-        match channel.state() {
+    let locked = lock_all(
+        &recipients,
+        |recipient| &recipient.channel.shared.state,
+        |recipient| recipient.channel.load(),
+    )?;
+    for (Recipient { channel, items }, state) in recipients.iter().zip(locked) {
+        match state {
             Ok(state) => {
                 channel.keep();
                 states.push(state);
@@ -88,9 +92,10 @@ pub fn encrypt_for_devices(
         chunk.into_iter().map(encrypt).collect::<Vec<_>>()
     })?;
     let mut batch = Batch::new();
-    for Encrypted { contents, session } in encrypted.into_iter().flatten() {
-        if let Some((key, session)) = session {
-            batch.put(&key, &session)?;
+    for encrypted in encrypted.into_iter().flatten() {
+        let Encrypted { contents, session } = encrypted?;
+        if let Some(session) = session {
+            batch.put_sealed(session);
         }
         for (place, content) in contents {
             put(&mut results, place, content);
@@ -164,7 +169,7 @@ fn encrypt_for(
     channel: &OlmChannel,
     items: &[Placed<Wanted<'_>>],
     state: &mut ChannelState,
-) -> Encrypted {
+) -> Result<Encrypted> {
     let mut contents = Vec::with_capacity(items.len());
     let mut advanced = false;
     for (place, item) in items {
@@ -176,7 +181,11 @@ fn encrypt_for(
         contents.push((*place, content));
     }
     let session = state.sessions.last().filter(|_| advanced);
-    let session =
-        session.map(|session| (session_key(channel, &session.session_id()), session.pickle()));
-    Encrypted { contents, session }
+    let session = session
+        .map(|session| {
+            let key = session_key(channel, &session.session_id());
+            channel.account.vault().seal(key, &session.pickle())
+        })
+        .transpose()?;
+    Ok(Encrypted { contents, session })
 }

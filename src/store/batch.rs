@@ -16,9 +16,18 @@ pub(crate) struct Batch {
 
 pub(super) struct Pending {
     pub(super) key: RecordKey,
-    /// Room for the nonce, then the plaintext. `None` deletes.
-    pub(super) value: Option<Zeroizing<Vec<u8>>>,
+    pub(super) value: Value,
 }
+
+pub(super) enum Value {
+    Deleted,
+    /// Room for the nonce, then the plaintext.
+    Plain(Zeroizing<Vec<u8>>),
+    Sealed(Vec<u8>),
+}
+
+/// A record that is encrypted already, by one of several threads that share the work of a commit.
+pub(crate) struct Sealed(pub(super) Pending);
 
 impl Batch {
     pub(crate) fn new() -> Self {
@@ -27,14 +36,19 @@ impl Batch {
 
     /// Stores a record. The value is serialised now, so that it may change before the commit.
     pub(crate) fn put<T: Serialize + ?Sized>(&mut self, key: &RecordKey, value: &T) -> Result<()> {
-        let value = Some(seal::serialise(key.collection, value)?);
+        let value = Value::Plain(seal::serialise(key.collection, value)?);
         self.changes.push(Pending { key: key.clone(), value });
         Ok(())
     }
 
+    /// Stores a record that the vault has encrypted.
+    pub(crate) fn put_sealed(&mut self, sealed: Sealed) {
+        self.changes.push(sealed.0);
+    }
+
     /// Deletes a record, if there is one.
     pub(crate) fn delete(&mut self, key: &RecordKey) {
-        self.changes.push(Pending { key: key.clone(), value: None });
+        self.changes.push(Pending { key: key.clone(), value: Value::Deleted });
     }
 
     /// Lets the commit return before the changes are synced to disk. Only for
@@ -53,14 +67,17 @@ impl Batch {
 impl Batch {
     /// Makes all records look like ones of another format.
     pub(super) fn set_record_format(&mut self, format: u8) {
-        for value in self.changes.iter_mut().filter_map(|change| change.value.as_mut()) {
-            value[seal::NONCE_LENGTH] = format;
+        for change in &mut self.changes {
+            if let Value::Plain(value) = &mut change.value {
+                value[seal::NONCE_LENGTH] = format;
+            }
         }
     }
 
     /// Stores bytes that no version of this library would write.
     pub(super) fn put_plaintext(&mut self, key: &RecordKey, plaintext: &[u8]) {
-        let value = Some(Zeroizing::new([&[0; seal::NONCE_LENGTH], plaintext].concat()));
+        let value = Zeroizing::new([&[0; seal::NONCE_LENGTH], plaintext].concat());
+        let value = Value::Plain(value);
         self.changes.push(Pending { key: key.clone(), value });
     }
 }

@@ -39,16 +39,26 @@ impl<S> Live<S> {
         &self,
         load: impl FnOnce() -> Result<Option<S>>,
     ) -> Result<LiveGuard<'_, S>> {
+        let mut lock = self.hold()?;
+        if let Some(place) = lock.missing() {
+            *place = load()?.map(Arc::new);
+        }
+        lock.into_guard()
+    }
+
+    /// Locks the state without reading it. `NOT_FOUND` if it was erased; `PANIC` if a call before
+    /// unwound.
+    pub(crate) fn hold(&self) -> Result<LiveLock<'_, S>> {
         let mut cell = self.cell()?;
         let state = match std::mem::replace(&mut *cell, Cell::Unloaded) {
-            Cell::Loaded(state) => state,
-            Cell::Unloaded => Arc::new(load()?.ok_or_else(not_found)?),
+            Cell::Loaded(state) => Some(state),
+            Cell::Unloaded => None,
             Cell::Erased => {
                 *cell = Cell::Erased;
                 return Err(not_found());
             }
         };
-        Ok(LiveGuard { state, cell, valid: true })
+        Ok(LiveLock { was_missing: state.is_none(), state, cell })
     }
 
     /// Creates what does not exist yet. `make` commits to the store and returns
@@ -91,6 +101,32 @@ impl<S> Live<S> {
         self.cell.lock().map_err(|_| {
             E2eeError::panic("an earlier call on this object failed inside; reopen the store")
         })
+    }
+}
+
+/// The lock of a state that may still have to be read. Dropped without becoming a guard, it
+/// leaves the state unread.
+pub(crate) struct LiveLock<'a, S> {
+    state: Option<Arc<S>>,
+    was_missing: bool,
+    /// `Unloaded` for as long as the lock holds the state.
+    cell: MutexGuard<'a, Cell<S>>,
+}
+
+impl<'a, S> LiveLock<'a, S> {
+    /// Where to put the state, if it is not in memory.
+    pub(crate) fn missing(&mut self) -> Option<&mut Option<Arc<S>>> {
+        if self.state.is_none() { Some(&mut self.state) } else { None }
+    }
+
+    pub(super) fn was_missing(&self) -> bool {
+        self.was_missing
+    }
+
+    /// `NOT_FOUND` if there is no state, here or in the store.
+    pub(crate) fn into_guard(self) -> Result<LiveGuard<'a, S>> {
+        let Self { state, cell, .. } = self;
+        Ok(LiveGuard { state: state.ok_or_else(not_found)?, cell, valid: true })
     }
 }
 

@@ -9,6 +9,7 @@ mod batch;
 pub(crate) mod collections;
 mod header;
 mod live;
+mod lock_all;
 mod manifest;
 mod memory;
 mod recent;
@@ -27,9 +28,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-pub(crate) use batch::Batch;
+pub(crate) use batch::{Batch, Sealed};
 #[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use live::{Live, LiveGuard, LiveRegistry};
+pub(crate) use lock_all::lock_all;
 #[allow(unused_imports)]
 pub(crate) use record_key::{RecordKey, RecordPrefix};
 #[allow(unused_imports)]

@@ -8,8 +8,9 @@ use hashlink::LruCache;
 
 use super::record_key::RecordKey;
 
-/// How many objects of one collection stay, for each account.
-pub(crate) const KEPT: usize = 1000;
+/// How many objects of one collection stay, for each account: at most some 50 MB of channels and 10
+/// MB of inbound sessions, in an account that has so many.
+pub(crate) const KEPT: usize = 10_000;
 
 type Object = Arc<dyn Any + Send + Sync>;
 

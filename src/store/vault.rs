@@ -13,9 +13,10 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::batch::{Batch, Pending};
+use super::batch::{Batch, Pending, Sealed, Value};
 use super::collections::{HEADER, MANIFEST, OF_AN_ACCOUNT};
 use super::header::{self, DataKey, Header, STORE_FORMAT, Subkeys};
 use super::manifest::{Element, ElementHash, Known, Manifest};
@@ -274,6 +275,14 @@ impl Vault {
         }
     }
 
+    /// Encrypts a record for a later commit, on the caller's thread.
+    pub(crate) fn seal<T: Serialize>(&self, key: RecordKey, value: &T) -> Result<Sealed> {
+        let plain = seal::serialise(key.collection, value)?;
+        let nonce = self.draw_nonces(1)?;
+        let value = self.seal.close(key.collection, key.bytes(), plain, &nonce)?;
+        Ok(Sealed(Pending { key, value: Value::Sealed(value) }))
+    }
+
     /// Makes all changes of a batch, or none. Unless the batch is relaxed, they are on disk when
     /// this returns. An empty batch is no commit.
     pub(crate) fn commit(&self, batch: Batch) -> Result<()> {
@@ -282,18 +291,19 @@ impl Vault {
         }
         let Batch { changes, durability } = batch;
         // One call for all nonces, the manifest's included: each call of the generator costs.
-        let puts = changes.iter().filter(|change| change.value.is_some()).count();
+        let puts = changes.iter().filter(|c| matches!(c.value, Value::Plain(_))).count();
         let nonces = self.draw_nonces(puts.saturating_add(1))?;
         let (of_manifest, of_records) = nonces.split_at_checked(NONCE_LENGTH).unwrap_or_default();
         let mut nonces = of_records.chunks_exact(NONCE_LENGTH);
         let mut sealed = Vec::with_capacity(changes.len().saturating_add(1));
         for Pending { key, value } in changes {
             let value = match value {
-                Some(value) => {
+                Value::Deleted => None,
+                Value::Plain(value) => {
                     let nonce = nonces.next().unwrap_or_default();
                     Some(self.seal.close(key.collection, key.bytes(), value, nonce)?)
                 }
-                None => None,
+                Value::Sealed(value) => Some(value),
             };
             sealed.push(Change { collection: key.collection, key: key.into_bytes(), value });
         }

@@ -13,7 +13,7 @@ use crate::account::Account;
 use crate::error::{E2eeError, Result};
 use crate::json::{self, EVENT_LIMIT};
 use crate::parallel;
-use crate::store::LiveGuard;
+use crate::store::{LiveGuard, lock_all};
 
 /// How many events a thread reads in one go.
 const READ_AT_ONCE: usize = 64;
@@ -82,10 +82,11 @@ pub fn decrypt_room_events(
     }
     // One order for all who lock several sessions, so that none waits for another in a circle.
     sessions.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+    let (sessions, events): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
     let mut parts = Vec::with_capacity(sessions.len());
-    for (session, events) in &mut sessions {
-        let events = std::mem::take(events);
-        match session.state() {
+    let locked = lock_all(&sessions, |session| &*session.shared, InboundMegolmSession::load)?;
+    for ((session, events), state) in sessions.iter().zip(events).zip(locked) {
+        match state {
             Ok(state) => {
                 session.keep();
                 parts.push(Part { session, state, events });
