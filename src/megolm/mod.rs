@@ -4,5 +4,7 @@ mod inbound;
 mod outbound;
 mod room_key;
 
+pub(crate) use inbound::{Arrival, InboundImport};
 pub use inbound::{Decrypted, InboundMegolmSession, SessionInfo, list_sessions};
+pub(crate) use outbound::OutboundImport;
 pub use outbound::{OutboundMegolmSession, Settings};

@@ -19,6 +19,7 @@ use crate::json;
 use crate::store::{Batch, Live, LiveGuard, RecordKey, RecordPrefix};
 
 pub use decrypt::Decrypted;
+pub(crate) use import::{Arrival, InboundImport};
 use record::InboundState;
 pub use record::SessionInfo;
 
