@@ -702,6 +702,38 @@ matrixe2ee_status matrixe2ee_account_list_sessions(
     char **out,
     matrixe2ee_error **err);
 
+/// Takes over sessions that libolm has pickled, of all kinds and in any number: as
+/// matrixe2ee_olm_channel_from_libolm_pickles(),
+/// matrixe2ee_inbound_megolm_session_from_libolm_pickle() and
+/// matrixe2ee_outbound_megolm_session_from_libolm_pickle() do it one by one.
+///
+/// They are written to disk in chunks of about 1,000, in the order of the list;
+/// other calls on this account wait meanwhile. After an error or a crash, what was
+/// written stays: make the same call again, it finds that stored ("known") and goes
+/// on.
+///
+/// \param sessions [{"kind": "olm", "user_id": "@bob:example.org", "identity_key":
+/// "...", "pickle": "..."}, {"kind": "inbound_megolm", "room_id":
+/// "!r:example.org", "sender_key": "...", "pickle": "...", "sender_user_id":
+/// "@bob:example.org"}, {"kind": "outbound_megolm", "room_id": "!r:example.org",
+/// "pickle": "..."}]; "sender_user_id" is optional. The sessions with one device
+/// stand in the order in which they last received, the oldest first.
+/// \param pickle_key the key that all were written with; wipe your copy after the
+/// call.
+/// \param out {"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed":
+/// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
+/// "merged" sessions were stored and can decrypt more now; "surplus" ones were left
+/// out because their channel has 8 newer ones; "failed" ones spoil no other.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED.
+matrixe2ee_status matrixe2ee_account_import_libolm_sessions(
+    const matrixe2ee_account *account,
+    const char *sessions,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    char **out,
+    matrixe2ee_error **err);
+
 /// Erases the account and everything stored under it: channels, sessions, keys.
 ///
 /// On return it is gone from disk, and every handle to any of it answers NOT_FOUND.
@@ -777,6 +809,31 @@ matrixe2ee_status matrixe2ee_olm_channel_create_from_storage(
     const matrixe2ee_account *account,
     const char *partner_user_id,
     const char *partner_identity_key,
+    matrixe2ee_olm_channel **out,
+    matrixe2ee_error **err);
+
+/// Takes over the Olm sessions with one device that libolm (olm_pickle_session) has
+/// pickled.
+///
+/// An existing channel gets the sessions that it lacks, as older than its own; one
+/// that it has is not put back to an older state. On return they are on disk; from
+/// then on the old copies must not be used.
+///
+/// \param pickles a JSON list of pickles, in the order in which the sessions last
+/// received, the oldest first: ["...", "..."]. The last one encrypts.
+/// \param pickle_key the key that they were written with; wipe your copy after the
+/// call.
+/// \param out the channel, to be released with matrixe2ee_olm_channel_free().
+///
+/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, or a session
+/// between other devices), INVALID_KEY.
+matrixe2ee_status matrixe2ee_olm_channel_from_libolm_pickles(
+    const matrixe2ee_account *account,
+    const char *partner_user_id,
+    const char *partner_identity_key,
+    const char *pickles,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
     matrixe2ee_olm_channel **out,
     matrixe2ee_error **err);
 
@@ -963,6 +1020,35 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_create_from_storage(
     matrixe2ee_outbound_megolm_session **out,
     matrixe2ee_error **err);
 
+/// Takes over an outbound session that libolm (olm_pickle_outbound_group_session)
+/// has pickled. It becomes the room's current one if the room has none. On return it
+/// is on disk; from then on the old copy must not be used.
+///
+/// A pickle does not say who has the key, and somebody who has left the room since
+/// may be among them. So
+/// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() answers
+/// SESSION_EXPIRED (make a new session), unless
+/// matrixe2ee_outbound_megolm_session_mark_as_sent() was told before which devices
+/// have the key, all of them. Nor does it say when the session was made: its age
+/// counts from now, its messages from its beginning.
+///
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that it was written with; wipe your copy after the
+/// call.
+/// \param out the session, to be released with
+/// matrixe2ee_outbound_megolm_session_free().
+///
+/// Errors: ALREADY_EXISTS (what is stored may have encrypted since), WRONG_KEY,
+/// INVALID_FIELD (not such a pickle), CLOCK_FAILED.
+matrixe2ee_status matrixe2ee_outbound_megolm_session_from_libolm_pickle(
+    const matrixe2ee_account *account,
+    const char *room_id,
+    const char *pickle,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    matrixe2ee_outbound_megolm_session **out,
+    matrixe2ee_error **err);
+
 /// The session's ID.
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
@@ -1009,6 +1095,8 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending
 ///
 /// \param devices the "device" objects that
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
+/// For a session that was taken over, the first call tells who has its key already:
+/// full device keys, as from /keys/query.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(
@@ -1107,6 +1195,35 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(
 matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(
     const matrixe2ee_account *account,
     const char *session_data,
+    matrixe2ee_inbound_megolm_session **out,
+    matrixe2ee_error **err);
+
+/// Takes over an inbound session that libolm (olm_pickle_inbound_group_session) has
+/// pickled.
+///
+/// A pickle proves nothing about its origin: the session is not authenticated, until
+/// a room key that came through a channel proves it. If the session is stored
+/// already, the two are merged. On return it is on disk.
+///
+/// \param sender_key the identity key of the device that the session came from.
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that it was written with; wipe your copy after the
+/// call.
+/// \param sender_user_id the user of that device, if you have checked that: only
+/// this user's events are then decrypted with it. NULL if the owner is unknown.
+/// \param out the session, to be released with
+/// matrixe2ee_inbound_megolm_session_free().
+///
+/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_ROOM,
+/// WRONG_SENDER, MISMATCHED_SESSION_ID (another session is stored under its ID).
+matrixe2ee_status matrixe2ee_inbound_megolm_session_from_libolm_pickle(
+    const matrixe2ee_account *account,
+    const char *room_id,
+    const char *sender_key,
+    const char *pickle,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    const char *sender_user_id,
     matrixe2ee_inbound_megolm_session **out,
     matrixe2ee_error **err);
 

@@ -34,6 +34,8 @@ mod error;
 mod handles;
 mod identifiers;
 mod json;
+mod libolm_import;
+mod libolm_pickles;
 mod megolm;
 mod olm;
 mod parallel;
@@ -51,6 +53,7 @@ pub use handles::{
 /// The typed core behind the objects at the crate's root.
 pub mod typed {
     pub use crate::account::Account;
+    pub use crate::libolm_import::{Failure, Report, import_libolm_sessions};
     pub use crate::megolm::{
         Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo, Settings,
         decrypt_room_events, list_sessions,

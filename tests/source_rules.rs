@@ -76,11 +76,13 @@ fn sql_is_never_put_together_from_pieces() {
 
 #[test]
 fn libolms_formats_are_read_in_one_module() {
-    let callers = files_with(|line| {
-        line.contains("LibolmPickleError")
-            || (line.contains("libolm_pickle(") && line.contains("Olm"))
-    });
-    assert_eq!(callers, ["src/account/import.rs"]); // SEC-111
+    // Ours have methods of the same name: handles and the C ABI, which never name vodozemac.
+    let mut callers = files_with(|line| line.contains("::from_libolm_pickle("));
+    let naming = files_with(|line| line.contains("vodozemac::"));
+    callers.retain(|name| naming.contains(name));
+    callers.extend(files_with(|line| line.contains("LibolmPickleError")));
+    callers.dedup();
+    assert_eq!(callers, ["src/libolm_pickles.rs"]); // SEC-111
     // SEC-111: nothing writes them.
     assert!(files_with(|line| line.contains("to_libolm_pickle")).is_empty());
     let other = files_with(|line| line.contains("pk_encryption"));

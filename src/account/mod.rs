@@ -6,7 +6,7 @@ mod record;
 mod upload;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde_json::json;
 use vodozemac::olm::{Account as OlmAccount, PreKeyMessage, Session, SessionConfig};
@@ -85,10 +85,11 @@ impl Account {
         account: OlmAccount,
     ) -> Result<Self> {
         let opening = Opening::new(store, user_id, device_id)?;
+        let now = store.now_ms()?;
         opening
             .shared
             .state
-            .create(|| opening.load(), || opening.commit(AccountState::imported(account)))?;
+            .create(|| opening.load(), || opening.commit(AccountState::imported(account, now)?))?;
         let state = opening.shared.state.lock(|| opening.load())?;
         opening.account(&state)
     }
@@ -151,6 +152,17 @@ impl Account {
             return Err(E2eeError::not_found("the account was erased"));
         }
         Ok(Entered { _guard: erased })
+    }
+
+    /// As `enter`, for a call that changes many objects at once: no other call on this account or
+    /// on anything of it runs while this is held.
+    pub(crate) fn enter_alone(&self) -> Result<EnteredAlone<'_>> {
+        self.store.enter()?;
+        let erased = self.shared.erased.write().unwrap_or_else(PoisonError::into_inner);
+        if *erased {
+            return Err(E2eeError::not_found("the account was erased"));
+        }
+        Ok(EnteredAlone { _guard: erased })
     }
 
     pub(crate) fn state(&self) -> Result<LiveGuard<'_, AccountState>> {
@@ -240,6 +252,11 @@ impl Account {
 /// Proof that the account may be used; it cannot be erased while this is held.
 pub struct Entered<'a> {
     _guard: RwLockReadGuard<'a, bool>,
+}
+
+/// As `Entered`, and nobody else has entered.
+pub(crate) struct EnteredAlone<'a> {
+    _guard: RwLockWriteGuard<'a, bool>,
 }
 
 /// An account on its way to being opened.

@@ -30,8 +30,9 @@ impl AccountState {
     }
 
     /// An account from elsewhere: what the server holds is not known until it says so.
-    pub(super) fn imported(account: OlmAccount) -> Self {
-        Self { account, published: Published::default() }
+    pub(super) fn imported(account: OlmAccount, now: i64) -> Result<Self> {
+        let fallback = FallbackState::imported(&account, now)?;
+        Ok(Self { account, published: Published { fallback, ..Published::default() } })
     }
 }
 

@@ -353,6 +353,50 @@ pub unsafe extern "C" fn matrixe2ee_account_list_sessions(
     }
 }
 
+/// Takes over sessions that libolm has pickled, of all kinds and in any number: as
+/// matrixe2ee_olm_channel_from_libolm_pickles(),
+/// matrixe2ee_inbound_megolm_session_from_libolm_pickle() and
+/// matrixe2ee_outbound_megolm_session_from_libolm_pickle() do it one by one.
+///
+/// They are written to disk in chunks of about 1,000, in the order of the list;
+/// other calls on this account wait meanwhile. After an error or a crash, what was
+/// written stays: make the same call again, it finds that stored ("known") and goes
+/// on.
+///
+/// \param sessions [{"kind": "olm", "user_id": "@bob:example.org", "identity_key":
+/// "...", "pickle": "..."}, {"kind": "inbound_megolm", "room_id":
+/// "!r:example.org", "sender_key": "...", "pickle": "...", "sender_user_id":
+/// "@bob:example.org"}, {"kind": "outbound_megolm", "room_id": "!r:example.org",
+/// "pickle": "..."}]; "sender_user_id" is optional. The sessions with one device
+/// stand in the order in which they last received, the oldest first.
+/// \param pickle_key the key that all were written with; wipe your copy after the
+/// call.
+/// \param out {"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed":
+/// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
+/// "merged" sessions were stored and can decrypt more now; "surplus" ones were left
+/// out because their channel has 8 newer ones; "failed" ones spoil no other.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_import_libolm_sessions(
+    account: *const matrixe2ee_account,
+    sessions: *const c_char,
+    pickle_key: *const u8,
+    pickle_key_len: usize,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            borrow(account)?.import_libolm_sessions(
+                text("sessions", sessions)?,
+                secret("pickle_key", pickle_key, pickle_key_len)?,
+            )
+        })
+    }
+}
+
 /// Erases the account and everything stored under it: channels, sessions, keys.
 ///
 /// On return it is gone from disk, and every handle to any of it answers NOT_FOUND.

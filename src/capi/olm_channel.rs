@@ -122,6 +122,46 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_storage(
     }
 }
 
+/// Takes over the Olm sessions with one device that libolm (olm_pickle_session) has
+/// pickled.
+///
+/// An existing channel gets the sessions that it lacks, as older than its own; one
+/// that it has is not put back to an older state. On return they are on disk; from
+/// then on the old copies must not be used.
+///
+/// \param pickles a JSON list of pickles, in the order in which the sessions last
+/// received, the oldest first: ["...", "..."]. The last one encrypts.
+/// \param pickle_key the key that they were written with; wipe your copy after the
+/// call.
+/// \param out the channel, to be released with matrixe2ee_olm_channel_free().
+///
+/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, or a session
+/// between other devices), INVALID_KEY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_olm_channel_from_libolm_pickles(
+    account: *const matrixe2ee_account,
+    partner_user_id: *const c_char,
+    partner_identity_key: *const c_char,
+    pickles: *const c_char,
+    pickle_key: *const u8,
+    pickle_key_len: usize,
+    out: *mut *mut matrixe2ee_olm_channel,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            OlmChannel::from_libolm_pickles(
+                &*borrow(account)?,
+                text("partner_user_id", partner_user_id)?,
+                text("partner_identity_key", partner_identity_key)?,
+                text("pickles", pickles)?,
+                secret("pickle_key", pickle_key, pickle_key_len)?,
+            )
+        })
+    }
+}
+
 /// Takes over the Olm sessions with one device that vodozemac has pickled.
 ///
 /// An existing channel gets the sessions that it lacks, as older than its own. On

@@ -8,6 +8,7 @@ use super::{Store, batch};
 use crate::account;
 use crate::error::Result;
 use crate::json::{self, ARGUMENT_LIMIT};
+use crate::libolm_import::import_libolm_sessions;
 use crate::megolm::{decrypt_room_events, list_sessions};
 use crate::olm;
 
@@ -194,6 +195,33 @@ impl Account {
     /// Errors: INVALID_FIELD (room ID), STORE_CLOSED, STORE_IO, CORRUPT.
     pub fn list_sessions(&self, room_id: Option<String>) -> Result<String> {
         json::to_text(&list_sessions(&self.core, room_id.as_deref())?)
+    }
+
+    /// Stores sessions that libolm pickled, of all kinds and in any number, as
+    /// `OlmChannel.from_libolm_pickles`, `InboundMegolmSession.from_libolm_pickle` and
+    /// `OutboundMegolmSession.from_libolm_pickle` do it one by one.
+    ///
+    /// They are committed in chunks of about 1,000, in the order of the list, while no other call
+    /// on this account runs. After an error or a crash, what was committed stays: make the same
+    /// call again, it finds that stored ("known") and goes on. The report counts what is durable
+    /// when this returns.
+    ///
+    /// `sessions`: `[{"kind": "olm", "user_id": "@bob:hs", "identity_key": "...", "pickle": "..."},
+    /// {"kind": "inbound_megolm", "room_id": "!room:hs", "sender_key": "...", "pickle": "...",
+    /// "sender_user_id": "@bob:hs"}, {"kind": "outbound_megolm", "room_id": "!room:hs", "pickle":
+    /// "..."}]`; `sender_user_id` is optional. The sessions with one device stand in the order in
+    /// which they last received, oldest first. `pickle_key`: the bytes that all were pickled with.
+    ///
+    /// Returns `{"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed": [{"index": 4,
+    /// "error": {...}}]}`: `merged` sessions were stored and can decrypt more now; `surplus` ones
+    /// were left out, because their channel has 8 newer ones; `failed` ones spoil no other.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED, STORE_CLOSED,
+    /// STORE_IO.
+    pub fn import_libolm_sessions(&self, sessions: &str, pickle_key: Vec<u8>) -> Result<String> {
+        let pickle_key = Zeroizing::new(pickle_key);
+        let sessions = json::parse_raw_list("sessions", sessions, ARGUMENT_LIMIT)?;
+        json::to_text(&import_libolm_sessions(&self.core, &sessions, &pickle_key)?)
     }
 
     /// Deletes the account and everything stored under it. Every handle on it, its channels and

@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
 use super::{Account, OutboundMegolmSession, batch};
 use crate::error::Result;
@@ -69,6 +70,37 @@ impl InboundMegolmSession {
     pub fn from_export(account: &Account, session_data: &str) -> Result<Arc<Self>> {
         let data = json::parse_object("session_data", session_data, EVENT_LIMIT)?;
         let core = megolm::InboundMegolmSession::from_export(&account.core, &data)?;
+        Ok(Arc::new(Self { core }))
+    }
+
+    /// A session that libolm pickled, merged like `from_room_key`; durable when this returns.
+    ///
+    /// A pickle proves nothing of its origin, so the session counts as not authenticated until a
+    /// room key over Olm proves it. Its owner is `sender_user_id`, or unknown with null: name the
+    /// user of the device whose identity key `sender_key` is, if your program has verified that.
+    ///
+    /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
+    ///
+    /// Errors: WRONG_KEY, INVALID_FIELD, INVALID_KEY, WRONG_ROOM, WRONG_SENDER,
+    /// MISMATCHED_SESSION_ID (another session has this ID), STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_libolm_pickle(
+        account: &Account,
+        room_id: &str,
+        sender_key: &str,
+        pickle: &str,
+        pickle_key: Vec<u8>,
+        sender_user_id: Option<String>,
+    ) -> Result<Arc<Self>> {
+        let key = Zeroizing::new(pickle_key);
+        let core = megolm::InboundMegolmSession::from_libolm_pickle(
+            &account.core,
+            room_id,
+            sender_key,
+            pickle,
+            &key,
+            sender_user_id.as_deref(),
+        )?;
         Ok(Arc::new(Self { core }))
     }
 

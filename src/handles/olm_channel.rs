@@ -23,6 +23,16 @@ impl fmt::Debug for OlmChannel {
     }
 }
 
+fn pickle_texts(list: &[serde_json::Value]) -> Result<Vec<&str>> {
+    list.iter()
+        .map(|pickle| {
+            pickle
+                .as_str()
+                .ok_or_else(|| E2eeError::invalid_field("pickles", "has an item that is no text"))
+        })
+        .collect()
+}
+
 #[cfg_attr(feature = "uniffi", uniffi::export)]
 impl OlmChannel {
     /// Starts a channel to a device. Its signatures are verified; the fingerprint counts as
@@ -100,10 +110,38 @@ impl OlmChannel {
         Ok(Arc::new(Self { core, first_event: None }))
     }
 
-    /// Stores sessions that vodozemac pickled. An existing channel receives those that it lacks,
-    /// as older than its own. Durable when this returns.
+    /// Stores sessions that libolm pickled. An existing channel receives those that it lacks, as
+    /// older than its own; one that it has is not put back to an older state. Durable when this
+    /// returns; from then on the old copies must not be used.
     ///
-    /// `pickles`: a JSON list of pickle texts, oldest first. `pickle_key`: exactly 32 bytes.
+    /// `pickles`: a JSON list of libolm's base64 texts, in the order in which the sessions last
+    /// received, oldest first: the last one encrypts. `pickle_key`: the bytes they were pickled
+    /// with, of any length.
+    ///
+    /// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (also a session between other devices),
+    /// INVALID_KEY, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_libolm_pickles(
+        account: &Account,
+        partner_user_id: &str,
+        partner_identity_key: &str,
+        pickles: &str,
+        pickle_key: Vec<u8>,
+    ) -> Result<Arc<Self>> {
+        let pickle_key = Zeroizing::new(pickle_key);
+        let list = json::parse_list("pickles", pickles, ARGUMENT_LIMIT)?;
+        let core = olm::OlmChannel::from_libolm_pickles(
+            &account.core,
+            partner_user_id,
+            partner_identity_key,
+            &pickle_texts(&list)?,
+            &pickle_key,
+        )?;
+        Ok(Arc::new(Self { core, first_event: None }))
+    }
+
+    /// Stores sessions that vodozemac pickled. As `from_libolm_pickles`, but `pickle_key` has
+    /// exactly 32 bytes.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_LENGTH, INVALID_KEY, WRONG_KEY, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
@@ -116,19 +154,11 @@ impl OlmChannel {
     ) -> Result<Arc<Self>> {
         let pickle_key = Zeroizing::new(pickle_key);
         let list = json::parse_list("pickles", pickles, ARGUMENT_LIMIT)?;
-        let texts = list
-            .iter()
-            .map(|pickle| {
-                pickle.as_str().ok_or_else(|| {
-                    E2eeError::invalid_field("pickles", "has an item that is no text")
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
         let core = olm::OlmChannel::from_vodozemac_pickles(
             &account.core,
             partner_user_id,
             partner_identity_key,
-            &texts,
+            &pickle_texts(&list)?,
             &pickle_key,
         )?;
         Ok(Arc::new(Self { core, first_event: None }))

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::Account;
 use crate::error::Result;
 use crate::json::{self, ARGUMENT_LIMIT};
@@ -54,6 +56,36 @@ impl OutboundMegolmSession {
         Ok(Arc::new(Self { core }))
     }
 
+    /// Stores a session that libolm pickled. It becomes the room's current one if the room has
+    /// none. Durable when this returns; from then on the old copy must not be used.
+    ///
+    /// A pickle does not say who has the key, and somebody who has left the room since may be
+    /// among them. So `get_session_key_for_sending` answers SESSION_EXPIRED (`recipients_unknown`,
+    /// create a new session) unless `mark_as_sent` has been told before which devices have the
+    /// key, all of them: `[]` if none has. Nor does it say when the session was made: its age
+    /// counts from now, its messages from its beginning.
+    ///
+    /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
+    ///
+    /// Errors: ALREADY_EXISTS (what is stored may have encrypted since), WRONG_KEY, INVALID_FIELD,
+    /// CLOCK_FAILED, STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_libolm_pickle(
+        account: &Account,
+        room_id: &str,
+        pickle: &str,
+        pickle_key: Vec<u8>,
+    ) -> Result<Arc<Self>> {
+        let key = Zeroizing::new(pickle_key);
+        let core = megolm::OutboundMegolmSession::from_libolm_pickle(
+            &account.core,
+            room_id,
+            pickle,
+            &key,
+        )?;
+        Ok(Arc::new(Self { core }))
+    }
+
     /// The session's ID.
     pub fn session_id(&self) -> Result<String> {
         self.core.session_id().map(str::to_owned)
@@ -85,7 +117,8 @@ impl OutboundMegolmSession {
     /// Notes that devices have been sent what `get_session_key_for_sending` gave for them.
     ///
     /// `devices`: a JSON list of its `device` objects; others without user, device or key are
-    /// ignored. Durable when this returns.
+    /// ignored. For an imported session, the first call tells who has its key. Durable when this
+    /// returns.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
     pub fn mark_as_sent(&self, devices: &str) -> Result<()> {

@@ -97,6 +97,16 @@ impl<S> Live<S> {
         Ok(())
     }
 
+    /// Forgets what is in memory: the next call reads the store. For a change of the store that
+    /// did not pass through this object, made while nobody else could use it.
+    pub(crate) fn unload(&self) -> Result<()> {
+        let mut cell = self.cell()?;
+        if matches!(*cell, Cell::Loaded(_)) {
+            *cell = Cell::Unloaded;
+        }
+        Ok(())
+    }
+
     fn cell(&self) -> Result<MutexGuard<'_, Cell<S>>> {
         self.cell.lock().map_err(|_| {
             E2eeError::panic("an earlier call on this object failed inside; reopen the store")

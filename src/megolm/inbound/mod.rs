@@ -21,6 +21,7 @@ use crate::store::{Batch, Live, LiveGuard, RecordKey, RecordPrefix};
 
 pub use batch::decrypt_room_events;
 pub use decrypt::Decrypted;
+pub(crate) use import::{Arrival, InboundImport};
 use record::InboundState;
 pub use record::SessionInfo;
 

@@ -1,6 +1,7 @@
 //! Sending to a room: the session whose key every device gets (M2-M16; SEC-56, SEC-60).
 
 mod encrypt;
+mod import;
 mod record;
 mod rotation;
 mod share;
@@ -16,6 +17,7 @@ use crate::identifiers::check_room_id;
 use crate::json::{self, Object};
 use crate::room_settings::RotationLimits;
 use crate::store::{Batch, Live, LiveGuard, RecordKey};
+pub(crate) use import::OutboundImport;
 use record::OutboundState;
 
 /// An application's limits and options for a session.

@@ -25,6 +25,8 @@ pub(super) struct OutboundState {
     /// Fixed by the first call that hands out the key.
     pub(super) shared_history: Option<bool>,
     pub(super) invalidated: bool,
+    /// It came from elsewhere, and nobody has told yet who has its key.
+    pub(super) recipients_unknown: bool,
     /// Whom the session was meant for, and what became of it.
     pub(super) shares: BTreeMap<String, UserShares>,
 }
@@ -69,6 +71,7 @@ impl OutboundState {
             period: settings.limits.default_period(),
             shared_history: None,
             invalidated: false,
+            recipients_unknown: false,
             shares: BTreeMap::new(),
         }
     }
@@ -82,6 +85,7 @@ struct SessionOut {
     period: RotationPeriod,
     shared_history: Option<bool>,
     invalidated: bool,
+    recipients_unknown: bool,
 }
 
 #[derive(Deserialize)]
@@ -92,6 +96,8 @@ struct SessionIn {
     period: RotationPeriod,
     shared_history: Option<bool>,
     invalidated: bool,
+    #[serde(default)]
+    recipients_unknown: bool,
 }
 
 #[derive(Serialize)]
@@ -127,6 +133,7 @@ pub(super) fn load(outbound: &OutboundMegolmSession) -> Result<Option<OutboundSt
         period: record.period,
         shared_history: record.shared_history,
         invalidated: record.invalidated,
+        recipients_unknown: record.recipients_unknown,
         shares,
     }))
 }
@@ -145,6 +152,7 @@ pub(super) fn put(
             period: state.period,
             shared_history: state.shared_history,
             invalidated: state.invalidated,
+            recipients_unknown: state.recipients_unknown,
         },
     )
 }

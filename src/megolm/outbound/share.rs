@@ -194,7 +194,8 @@ impl OutboundMegolmSession {
         content
     }
 
-    /// Notes that devices have been sent what `get_session_key_for_sending` gave for them (M8).
+    /// Notes that devices have been sent what `get_session_key_for_sending` gave for them (M8), or
+    /// for an imported session, which devices have its key.
     pub fn mark_as_sent(&self, devices: &[Value]) -> Result<()> {
         let _entered = self.enter()?;
         let mut state = self.state()?;
@@ -211,6 +212,9 @@ impl OutboundMegolmSession {
                 }
             }
             let mut batch = Batch::new();
+            if std::mem::take(&mut state.recipients_unknown) {
+                record::put(self, state, &mut batch)?;
+            }
             for user_id in changed {
                 if let Some(devices) = state.shares.get(user_id) {
                     record::put_shares(self, user_id, devices, &mut batch)?;
