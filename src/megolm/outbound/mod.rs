@@ -6,6 +6,8 @@ mod reserve;
 mod rotation;
 mod share;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
