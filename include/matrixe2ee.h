@@ -994,6 +994,9 @@ void matrixe2ee_olm_channel_free(matrixe2ee_olm_channel *channel);
 /// \param settings limits applied to the room's own values, each of them optional:
 /// {"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
 /// "reserve_ahead": 32, "old_shared_history_names": false}; NULL for these values.
+/// reserve_ahead (0 to 1000) says how many messages one write to disk serves; a
+/// crash skips the indices that were left, and they count as messages. With 0 or
+/// 1, each message is written by itself.
 /// \param out the session, to be released with
 /// matrixe2ee_outbound_megolm_session_free().
 ///
@@ -1143,6 +1146,9 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_erase(
 
 /// Releases a session handle. NULL, freed handles and handles of other kinds are
 /// ignored. What is stored stays.
+///
+/// The last handle of a session gives back what was reserved ahead and not used,
+/// which writes to disk: keep the handle while you write to the room.
 void matrixe2ee_outbound_megolm_session_free(matrixe2ee_outbound_megolm_session *session);
 
 /// The session that decrypts what the own outbound session encrypts, from its

@@ -64,7 +64,7 @@ impl Process {
     /// The current process; a thread that finds itself in a new one reseeds its
     /// random generator first, because a fork copies the generator's state (SEC-110).
     pub(crate) fn current() -> Result<Self> {
-        let id = std::process::id();
+        let id = process_id();
         let last = LAST_PROCESS.replace(id);
         if last != id && last != 0 {
             rand::rng()
@@ -82,6 +82,30 @@ impl Process {
             Err(E2eeError::forked("this handle was made before fork(); open a store of your own"))
         }
     }
+}
+
+#[cfg(not(test))]
+fn process_id() -> u32 {
+    std::process::id()
+}
+
+#[cfg(test)]
+fn process_id() -> u32 {
+    if FORKED.get() { !std::process::id() } else { std::process::id() }
+}
+
+#[cfg(test)]
+thread_local! {
+    static FORKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something as a forked child would.
+#[cfg(test)]
+pub(crate) fn as_if_forked<T>(work: impl FnOnce() -> T) -> T {
+    FORKED.set(true);
+    let result = work();
+    FORKED.set(false);
+    result
 }
 
 /// Runs a host's callback; while it runs, calls from the same thread answer `BUSY`.

@@ -9,6 +9,11 @@ use crate::json::{self, ARGUMENT_LIMIT};
 use crate::megolm::{self, Settings};
 
 /// The sending half of a Megolm session: encrypts for a room, and hands its key to every device.
+///
+/// Not every message waits for the disk: one commit reserves the indices of `reserve_ahead`
+/// messages. What is left of them is given back when the session's last handle is freed, or by
+/// `Store.shut_down`; a program that ends otherwise skips them at its next start. Keep the handle
+/// while you write to the room.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
 pub struct OutboundMegolmSession {
     pub(super) core: megolm::OutboundMegolmSession,
@@ -26,7 +31,9 @@ impl OutboundMegolmSession {
     ///
     /// `settings`: `{"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
     /// "reserve_ahead": 32, "old_shared_history_names": false}`, all optional, or null: limits
-    /// applied to the room's own values.
+    /// applied to the room's own values. `reserve_ahead` is 0 to 1000; with 0 or 1 each message is
+    /// written to disk by itself. More means fewer writes, and more indices to skip after a crash;
+    /// skipped ones count as messages of the session.
     ///
     /// Errors: INVALID_FIELD, INVALID_JSON, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
@@ -91,7 +98,8 @@ impl OutboundMegolmSession {
         self.core.session_id().map(str::to_owned)
     }
 
-    /// The index that the next message will have.
+    /// The index that the next message will have. After a crash or a failed write it is higher than
+    /// that of the last message plus one, by at most what was reserved.
     pub fn message_index(&self) -> Result<u32> {
         self.core.message_index()
     }
@@ -128,7 +136,8 @@ impl OutboundMegolmSession {
 
     /// Encrypts a room event and returns the content of `m.room.encrypted`: `{"algorithm",
     /// "sender_key", "device_id", "session_id", "ciphertext"}`, and `m.relates_to` if `content`
-    /// has it. The session is durable before this returns; the caller keeps and resends these bytes.
+    /// has it. That the message's index is used is durable before this returns; the caller keeps and
+    /// resends these bytes.
     ///
     /// Whether all devices have the key is judged by `get_session_key_for_sending` only.
     ///

@@ -89,6 +89,9 @@ impl Store {
     /// Closes the store. Every handle opened on it answers STORE_CLOSED from then on. A second
     /// call does nothing.
     ///
+    /// What outbound Megolm sessions have reserved and not used is given back first. If that
+    /// fails, the store is closed all the same, and the next opening skips those indices.
+    ///
     /// Errors: STORE_IO.
     pub fn shut_down(&self) -> Result<()> {
         self.core.shut_down()

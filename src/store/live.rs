@@ -107,6 +107,17 @@ impl<S> Live<S> {
         Ok(())
     }
 
+    /// Takes the state out of memory, showing it to `last` before anybody else can read it anew.
+    /// `None` if there is none, or if a call before unwound.
+    pub(crate) fn take<R>(&self, last: impl FnOnce(&S) -> R) -> Option<R> {
+        self.cell.lock().ok().and_then(|cell| take(cell, last))
+    }
+
+    /// As `take`, without waiting: `None` also if the state is in use.
+    pub(crate) fn try_take<R>(&self, last: impl FnOnce(&S) -> R) -> Option<R> {
+        self.cell.try_lock().ok().and_then(|cell| take(cell, last))
+    }
+
     fn cell(&self) -> Result<MutexGuard<'_, Cell<S>>> {
         self.cell.lock().map_err(|_| {
             E2eeError::panic("an earlier call on this object failed inside; reopen the store")
@@ -137,6 +148,16 @@ impl<'a, S> LiveLock<'a, S> {
     pub(crate) fn into_guard(self) -> Result<LiveGuard<'a, S>> {
         let Self { state, cell, .. } = self;
         Ok(LiveGuard { state: state.ok_or_else(not_found)?, cell, valid: true })
+    }
+}
+
+fn take<S, R>(mut cell: MutexGuard<'_, Cell<S>>, last: impl FnOnce(&S) -> R) -> Option<R> {
+    match std::mem::replace(&mut *cell, Cell::Unloaded) {
+        Cell::Loaded(state) => Some(last(&state)),
+        other => {
+            *cell = other;
+            None
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod sqlite_file;
 mod tests;
 mod user_key;
 mod vault;
+mod write_back;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,6 +39,7 @@ pub(crate) use record_key::{RecordKey, RecordPrefix};
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
 #[allow(unused_imports)]
 pub(crate) use vault::Vault;
+pub(crate) use write_back::WriteBack;
 
 use crate::environment::{
     Clock, Process, RandomBytes, SystemClock, SystemRandom, check_not_in_callback, read_clock,
@@ -46,6 +48,7 @@ use crate::error::{E2eeError, Result};
 use memory::MemoryStore;
 use sqlite::SqliteStore;
 use user_key::UserKey;
+use write_back::WriteBacks;
 
 /// An encrypted store: the accounts, channels and sessions of one or more
 /// devices, and the clock that serves them.
@@ -59,7 +62,10 @@ pub struct Store {
     children: Mutex<Vec<Weak<LiveRegistry>>>,
     clock: Mutex<Arc<dyn Clock>>,
     process: Process,
+    write_backs: WriteBacks,
     shut_down: AtomicBool,
+    /// Held while the store is being shut down.
+    shutting_down: Mutex<()>,
 }
 
 impl Store {
@@ -115,7 +121,9 @@ impl Store {
             children: Mutex::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
             process,
+            write_backs: WriteBacks::new(),
             shut_down: AtomicBool::new(false),
+            shutting_down: Mutex::new(()),
         }))
     }
 
@@ -151,16 +159,28 @@ impl Store {
     }
 
     /// Closes the store for all its handles; they answer `STORE_CLOSED` from
-    /// then on. A second call does nothing. After `fork()`, the child's store is
-    /// not touched, and the answer is `FORKED`.
+    /// then on. What memory knows better than the disk is written first, in one
+    /// commit; if that fails, the store is closed all the same. A second call
+    /// does nothing. After `fork()`, the child's store is not touched, and the
+    /// answer is `FORKED`.
     pub fn shut_down(&self) -> Result<()> {
         check_not_in_callback()?;
         self.process.check()?;
+        // A second caller returns when the first has written everything.
+        let _alone = self.shutting_down.lock().unwrap_or_else(PoisonError::into_inner);
+        // First of all: nothing is read into memory again from now on.
         self.shut_down.store(true, Ordering::Release);
         for children in self.children().drain(..) {
             children.upgrade().inspect(|children| children.retire());
         }
-        self.vault.close()
+        let written = self.write_backs.collect().and_then(|batch| self.vault.commit(batch));
+        let closed = self.vault.close();
+        written.and(closed)
+    }
+
+    /// Has an object write its state back when the store is shut down.
+    pub(crate) fn add_write_back(&self, object: Weak<dyn WriteBack>) {
+        self.write_backs.add(object);
     }
 
     /// The checks that come first in every call on this store or on anything

@@ -65,7 +65,7 @@ fn take_fault(world: &mut World, step: &Step, fault: Fault) {
 #[test]
 fn each_call_makes_at_most_one_commit() {
     for (step, commits) in SCRIPT.iter().zip(live(None)) {
-        assert_eq!(commits, usize::from(!step.reads_only), "{}", step.name);
+        assert_eq!(commits, usize::from(!step.writes_nothing), "{}", step.name);
     }
 }
 
@@ -89,7 +89,7 @@ fn without_random_bytes_a_call_fails_and_leaves_everything_as_it_was() {
 
 fn each_step(fault: Fault) {
     for (position, step) in SCRIPT.iter().enumerate() {
-        if !step.reads_only {
+        if !step.writes_nothing {
             live(Some((position, fault)));
         }
     }

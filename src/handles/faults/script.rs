@@ -8,7 +8,7 @@ use super::acts::{
     recipients, say_to_bob, say_to_room, say_to_several, upload, uploaded,
 };
 use super::people::v;
-use super::world::{ROOM, World};
+use super::world::{RESERVED, ROOM, World};
 use crate::error::{E2eeError, Result};
 use crate::handles::{Account, InboundMegolmSession, OlmChannel, OutboundMegolmSession};
 
@@ -22,7 +22,8 @@ pub(super) struct Step {
     pub(super) done_already: &'static [&'static str],
     /// What the caller does then.
     pub(super) recover: fn(&mut World),
-    pub(super) reads_only: bool,
+    /// Whether it makes no commit.
+    pub(super) writes_nothing: bool,
 }
 
 const STEP: Step = Step {
@@ -31,7 +32,7 @@ const STEP: Step = Step {
     call: |_| Ok(()),
     done_already: &[],
     recover: |_| {},
-    reads_only: false,
+    writes_nothing: false,
 };
 
 const CONSUMED: &[&str] = &["UNABLE_TO_DECRYPT"];
@@ -192,7 +193,7 @@ pub(super) const SCRIPT: &[Step] = &[
             assert_eq!(carol_is_heard(world).unwrap_err().name(), "UNABLE_TO_DECRYPT");
             Ok(())
         },
-        reads_only: true,
+        writes_nothing: true,
         ..STEP
     },
     Step {
@@ -237,7 +238,9 @@ pub(super) const SCRIPT: &[Step] = &[
     Step {
         name: "OutboundMegolmSession.create",
         call: |world| {
-            world.outbound = Some(OutboundMegolmSession::create(world.account(), ROOM, None)?);
+            let settings = json!({ "reserve_ahead": RESERVED }).to_string();
+            let session = OutboundMegolmSession::create(world.account(), ROOM, Some(settings))?;
+            world.outbound = Some(session);
             Ok(())
         },
         ..STEP
@@ -275,8 +278,13 @@ pub(super) const SCRIPT: &[Step] = &[
         call: say_to_room,
         ..STEP
     },
-    Step { name: "OutboundMegolmSession.encrypt again", call: say_to_room, ..STEP },
-    Step { name: "OutboundMegolmSession.encrypt a third time", call: say_to_room, ..STEP },
+    Step {
+        name: "OutboundMegolmSession.encrypt with a reserved index",
+        call: say_to_room,
+        writes_nothing: true,
+        ..STEP
+    },
+    Step { name: "OutboundMegolmSession.encrypt in the next block", call: say_to_room, ..STEP },
     Step {
         name: "from_room_key",
         prepare: |world| {
@@ -343,7 +351,7 @@ pub(super) const SCRIPT: &[Step] = &[
             assert_eq!(world.inbound["bob"].decrypt(&world.input).unwrap_err().name(), "REPLAY");
             Ok(())
         },
-        reads_only: true,
+        writes_nothing: true,
         ..STEP
     },
     Step {

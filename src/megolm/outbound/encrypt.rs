@@ -33,8 +33,8 @@ struct Content<'a> {
 }
 
 impl OutboundMegolmSession {
-    /// Encrypts an event and returns the content of the `m.room.encrypted` event. The session is
-    /// durable before the ciphertext is returned, so that no index is ever used twice.
+    /// Encrypts an event and returns the content of the `m.room.encrypted` event. That its index
+    /// is used is durable before the ciphertext is returned, so that none is ever used twice.
     ///
     /// `m.relates_to` goes outside, where servers and clients look for it (D12).
     pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {
@@ -61,10 +61,16 @@ impl OutboundMegolmSession {
         let mut state = self.state()?;
         state.check_life(state.period, now)?;
         state.change(|state| {
+            let is_reserved = state.has_reserved();
+            if !is_reserved {
+                state.reserve();
+            }
             let ciphertext = state.session.encrypt(&plaintext).to_base64();
-            let mut batch = Batch::new();
-            record::put(self, state, &mut batch)?;
-            self.account.vault().commit(batch)?;
+            if !is_reserved {
+                let mut batch = Batch::new();
+                record::put(self, state, &mut batch)?;
+                self.account.vault().commit(batch)?;
+            }
             json::to_text(&Content {
                 algorithm: MEGOLM_ALGORITHM,
                 sender_key: self.account.identity_key(),

@@ -30,7 +30,7 @@ impl OutboundMegolmSession {
         let session = read(room_id, pickle, pickle_key)?;
         let now = account.now_ms()?;
         let outbound = Self::named(account, room_id, &session.session_id());
-        outbound.shared.create(
+        outbound.shared.state.create(
             || outbound.load(),
             || {
                 let mut batch = Batch::new();
