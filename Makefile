@@ -5,7 +5,8 @@
 # make bindings               Kotlin, Swift and Python code, in bindings/generated
 #
 # make bench                  every operation beside raw vodozemac, as a table with ratios
-# make soak CRASH_POINTS=5000 the crash test of make test, for longer
+# make soak SECONDS=3600      the crash test of make test, for a given time
+# make soak CRASH_POINTS=5000 the same, for so many kills
 #
 # The parts of make test:
 # make test-core              the Rust tests, clippy, formatting
@@ -80,10 +81,13 @@ bench:
 	@tools/need.sh cargo
 	$(CARGO) bench --locked --bench operations
 
+# Prints its counts each minute and in the end.
+SECONDS ?=
 CRASH_POINTS ?= 5000
 soak:
 	@tools/need.sh cargo
-	CRASH_POINTS=$(CRASH_POINTS) $(CARGO) test --locked --test crash
+	$(if $(SECONDS),CRASH_SECONDS=$(SECONDS),CRASH_POINTS=$(CRASH_POINTS)) \
+	    $(CARGO) test --locked --test crash
 
 test-core:
 	@tools/need.sh cargo gcc binutils

@@ -67,6 +67,8 @@ pub struct World {
     pub inbound_in_doubt: bool,
     pub server: KeyServer,
     pub ledger: Ledger,
+    /// The store was shut down, and the child has said so: nothing may be skipped.
+    clean_end: bool,
     /// What an answer asks for, in the next batch.
     pub follow_ups: Vec<Task>,
     /// Messages that the child had consumed when it was killed before its answer.
@@ -85,6 +87,7 @@ impl World {
             inbound_in_doubt: false,
             server: KeyServer::default(),
             ledger: Ledger::default(),
+            clean_end: false,
             follow_ups: Vec::new(),
             consumed_without_answer: 0,
             numbers: 0,
@@ -139,6 +142,14 @@ impl World {
         batches
     }
 
+    /// Closes the store.
+    pub fn shut_down_task() -> Task {
+        Task::new(Op::ShutDown, |world, outcome| {
+            world.clean_end = matches!(outcome, Outcome::Done(_));
+            outcome.must_succeed()
+        })
+    }
+
     /// What the child must report after each start.
     pub fn report_task(&self) -> Task {
         let partners = self.peers.iter().map(Peer::partner).collect();
@@ -166,8 +177,9 @@ impl World {
         for (peer, channel) in self.peers.iter_mut().zip(items(&report["channels"])) {
             judge_channel(peer, channel)?;
         }
+        let clean = std::mem::take(&mut self.clean_end);
         for (room, session) in self.rooms.iter_mut().zip(items(&report["outbound"])) {
-            room.judge_report(session)?;
+            room.judge_report(session, clean)?;
         }
         self.judge_inbound_report(items(&report["inbound"]))
     }
