@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 /// The account that is crashed.
 pub const USER: &str = "@crash:test";
 pub const DEVICE: &str = "CRASH";
-pub const STORE_KEY: [u8; 32] = [7; 32];
+/// The store is opened with 32 times one of these bytes; the first makes it.
+pub const STORE_KEYS: [u8; 2] = [7, 8];
 
 /// What the child writes before it opens its store.
 pub const OPENING: &str = "\"opening\"";
@@ -66,6 +67,10 @@ pub enum Op {
         event_type: String,
         content: Value,
     },
+    /// One event for each of several partners, with one commit.
+    EncryptForDevices {
+        items: Vec<(Partner, Value)>,
+    },
     /// Decrypts in the channel with the partner, or makes one from the message (O22).
     Receive {
         partner: Partner,
@@ -112,6 +117,10 @@ pub enum Op {
     },
     Invalidate {
         room_id: String,
+    },
+    /// Opens the store with another key from now on.
+    Rekey {
+        key: u8,
     },
     /// Closes the store and ends the process.
     ShutDown,

@@ -9,7 +9,7 @@ use super::inbound::Inbound;
 use super::ledger::Ledger;
 use super::outbound::Room;
 use super::peer::{Child, Fingerprint, Peer};
-use super::protocol::Op;
+use super::protocol::{Op, STORE_KEYS};
 use super::server::{KeyServer, upload_request};
 
 /// What is wrong, if something is.
@@ -65,6 +65,9 @@ pub struct World {
     pub inbound: Vec<Inbound>,
     /// A key was being imported when the child was killed.
     pub inbound_in_doubt: bool,
+    /// The key that opens the store, and what a kill has made uncertain.
+    store_key: u8,
+    next_store_key: Option<u8>,
     pub server: KeyServer,
     pub ledger: Ledger,
     /// The store was shut down, and the child has said so: nothing may be skipped.
@@ -85,6 +88,8 @@ impl World {
             rooms: (0..2).map(Room::new).collect(),
             inbound: Vec::new(),
             inbound_in_doubt: false,
+            store_key: STORE_KEYS[0],
+            next_store_key: None,
             server: KeyServer::default(),
             ledger: Ledger::default(),
             clean_end: false,
@@ -111,7 +116,8 @@ impl World {
         let first = tasks.len();
         for _ in 0..self.rng.random_range(4..16) {
             let more = match self.rng.random_range(0..100) {
-                0..45 => self.olm_tasks(),
+                0..2 => vec![self.rekey_task()],
+                2..45 => self.olm_tasks(),
                 45..55 => vec![self.upload_task()],
                 55..78 => self.outbound_tasks(),
                 _ => self.inbound_tasks(),
@@ -142,6 +148,19 @@ impl World {
         batches
     }
 
+    /// From now on another key opens the store. A kill leaves the former one or this one.
+    fn rekey_task(&mut self) -> Task {
+        let key = STORE_KEYS[self.rng.random_range(0..STORE_KEYS.len())];
+        Task::new(Op::Rekey { key }, move |world, outcome| {
+            match outcome {
+                Outcome::Done(_) => world.store_key = key,
+                Outcome::Lost => world.next_store_key = Some(key),
+                _ => {}
+            }
+            outcome.must_succeed()
+        })
+    }
+
     /// Closes the store.
     pub fn shut_down_task() -> Task {
         Task::new(Op::ShutDown, |world, outcome| {
@@ -164,6 +183,12 @@ impl World {
 
     /// Everything acknowledged is there, and nothing is weaker than it was.
     fn judge_report(&mut self, report: &Value) -> Verdict {
+        let expected = [Some(self.store_key), self.next_store_key.take()];
+        let key = report["key"].as_u64().and_then(|key| u8::try_from(key).ok());
+        if key.is_none() || !expected.contains(&key) {
+            return Err(format!("the key {key:?} opens the store, not one of {expected:?}"));
+        }
+        self.store_key = key.unwrap_or_default();
         let device_keys = report["device_keys"].clone();
         let fingerprint_key = device_keys["keys"]["ed25519:CRASH"].as_str().unwrap_or_default();
         let child = Child {
