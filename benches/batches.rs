@@ -12,7 +12,7 @@ mod raw_vodozemac;
 
 use std::ffi::CString;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use c_abi::{Owned, c};
 use serde_json::{Value, json};
@@ -24,10 +24,39 @@ const DEVICE: &std::ffi::CStr = c"ALICEDEVICE";
 const ROOM: &str = "!room:example.org";
 const RUNS: usize = 5;
 
-fn timed(work: impl FnOnce()) -> Duration {
-    let start = Instant::now();
+/// Wall time, and the processor time of all threads, which other work on the machine leaves alone.
+#[derive(Clone, Copy)]
+struct Times {
+    wall: f64,
+    cpu: f64,
+}
+
+fn timed(work: impl FnOnce()) -> Times {
+    let (start, start_cpu) = (Instant::now(), processor_time());
     work();
-    start.elapsed()
+    Times { wall: start.elapsed().as_secs_f64(), cpu: processor_time() - start_cpu }
+}
+
+#[cfg(target_os = "linux")]
+fn processor_time() -> f64 {
+    #[repr(C)]
+    struct Time {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut Time) -> i32;
+    }
+    const CLOCK_PROCESS_CPUTIME_ID: i32 = 2;
+    let mut time = Time { seconds: 0, nanoseconds: 0 };
+    // SAFETY: memory for the result, of its type.
+    assert_eq!(unsafe { clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &mut time) }, 0);
+    time.seconds as f64 + time.nanoseconds as f64 * 1e-9
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processor_time() -> f64 {
+    f64::NAN
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -35,22 +64,28 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// The two in turn; medians, and the ratio pair by pair.
+/// The two in turn; medians, and the ratios pair by pair.
 fn row(
     name: &str,
     count: usize,
     aim: f64,
-    mut ours: impl FnMut() -> Duration,
-    mut raw: impl FnMut() -> Duration,
+    mut ours: impl FnMut() -> Times,
+    mut raw: impl FnMut() -> Times,
 ) {
     if std::env::var("ONLY").is_ok_and(|only| !name.contains(&only)) {
         return;
     }
-    let per = |time: Duration| time.as_secs_f64() * 1e6 / count as f64;
-    let pairs: Vec<_> = (0..RUNS).map(|_| (per(ours()), per(raw()))).collect();
-    let of = |value: fn(&(f64, f64)) -> f64| median(pairs.iter().map(value).collect());
-    let (ours, raw, ratio) = (of(|pair| pair.0), of(|pair| pair.1), of(|pair| pair.0 / pair.1));
-    println!("{name:<58} {ours:>8.1} {raw:>8.1} {ratio:>6.2} {aim:>6.2}");
+    let pairs: Vec<_> = (0..RUNS).map(|_| (ours(), raw())).collect();
+    let of = |value: fn(&(Times, Times)) -> f64| median(pairs.iter().map(value).collect());
+    let each = 1e6 / count as f64;
+    println!(
+        "{name:<64} {:>7.1} {:>7.1} {:>7.1} {:>6.2} {:>6.2} {aim:>6.2}",
+        of(|pair| pair.0.wall) * each,
+        of(|pair| pair.0.cpu) * each,
+        of(|pair| pair.1.cpu) * each,
+        of(|pair| pair.0.wall / pair.1.wall),
+        of(|pair| pair.0.cpu / pair.1.cpu),
+    );
 }
 
 /// The same shuffling each time.
@@ -112,7 +147,7 @@ impl Backlog {
         c(&format!("[{}]", events.join(",")))
     }
 
-    fn raw(&self) -> Duration {
+    fn raw(&self) -> Times {
         let copy =
             |session: &InboundGroupSession| InboundGroupSession::from_pickle(session.pickle());
         let mut senders: Vec<_> = self.senders.iter().map(copy).collect();
@@ -142,7 +177,7 @@ fn all_good(answer: &str, name: &str, count: usize) {
     assert!(items.iter().all(|item| item.get(name).is_some()));
 }
 
-fn decrypt_room_events(backlog: &Backlog, on_disk: bool) -> Duration {
+fn decrypt_room_events(backlog: &Backlog, on_disk: bool) -> Times {
     let (store, _folder) = store(on_disk);
     let account = c_abi::account(&store, USER, DEVICE);
     for key in &backlog.keys {
@@ -155,7 +190,7 @@ fn decrypt_room_events(backlog: &Backlog, on_disk: bool) -> Duration {
     time
 }
 
-fn decrypt_many(backlog: &Backlog) -> Duration {
+fn decrypt_many(backlog: &Backlog) -> Times {
     let (store, _folder) = store(false);
     let account = c_abi::account(&store, USER, DEVICE);
     let session = c_abi::room_key(&account, c"@bob:example.org", &c(BOB_KEY), &backlog.keys[0]);
@@ -273,7 +308,7 @@ fn share(count: usize, on_disk: bool) {
     let name = format!("encrypt_for_devices, {count} existing channels, {place}");
     row(&name, count, 1.2, || ours(&account), &mut raw);
     let peak = memory::peak(|| drop(c_abi::encrypt_for_devices(&account, &list)));
-    println!("{:<58} {peak:>8.0} MiB at most", "");
+    println!("{:<64} {peak:>7.0} MiB at most", "");
     let Some(folder) = folder else { return };
     drop(account);
     drop(store);
@@ -290,8 +325,12 @@ fn main() {
     // What the library's symbols come from.
     let _ = matrixe2ee::version();
     println!(
-        "{:<58} {:>8} {:>8} {:>6} {:>6}",
-        "each, on all cores", "ours µs", "raw µs", "ratio", "aim"
+        "{:64} {:>7} {:>7} {:>7} {:>6} {:>6} {:>6}",
+        "µs each", "ours", "ours", "raw", "ratio", "ratio", "aim"
+    );
+    println!(
+        "{:64} {:>7} {:>7} {:>7} {:>6} {:>6} {:>6}",
+        "", "wall", "cpu", "cpu", "wall", "cpu", "wall"
     );
     decryption();
     for count in [1000, 10_000] {

@@ -58,3 +58,53 @@ fn map_on<T: Send, R: Send>(
     let results: Option<Vec<R>> = results.into_iter().collect();
     results.ok_or_else(|| E2eeError::panic("internal error"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread::ThreadId;
+
+    use super::*;
+
+    fn who_did<T: Send>(tasks: Vec<T>, messages: usize) -> Vec<ThreadId> {
+        map(tasks, messages, |_| thread::current().id()).unwrap()
+    }
+
+    #[test]
+    fn results_stand_in_the_order_of_the_tasks() {
+        let tasks: Vec<usize> = (0..1000).collect();
+        let doubled = map_on(tasks, 4, Builder::new, |task| task * 2).unwrap();
+        assert!(doubled.into_iter().eq((0..1000).map(|task| task * 2)));
+        assert!(map(Vec::new(), 0, |task: u8| task).unwrap().is_empty());
+    }
+
+    #[test]
+    fn several_threads_work_at_once() {
+        // Neither task ends before the other has begun.
+        let both = Barrier::new(2);
+        map_on(vec![1, 2], 2, Builder::new, |_| both.wait().is_leader()).unwrap();
+    }
+
+    #[test]
+    fn little_work_is_done_by_the_caller() {
+        let own = thread::current().id();
+        assert!(who_did((0..31).collect(), 31).iter().all(|id| *id == own));
+    }
+
+    #[test]
+    fn a_thread_that_the_system_refuses_is_done_without() {
+        let too_large = || Builder::new().stack_size(usize::MAX / 4);
+        let own = thread::current().id();
+        let ids = map_on(vec![(); 100], 4, too_large, |()| thread::current().id()).unwrap();
+        assert!(ids.len() == 100 && ids.iter().all(|id| *id == own));
+    }
+
+    #[test]
+    fn a_panic_in_any_thread_is_an_error() {
+        for threads in [1, 4] {
+            let work = |task: usize| assert_ne!(task, 50, "this panic is part of the test");
+            let result = map_on((0..100).collect(), threads, Builder::new, work);
+            assert_eq!(result.unwrap_err().name(), "PANIC");
+        }
+    }
+}

@@ -44,7 +44,7 @@ impl OlmChannel {
             || channel.load(),
             || {
                 let session = account.create_outbound_session(device.identity_key, one_time_key)?;
-                let fingerprint = Fingerprint::Verified(device.fingerprint_key);
+                let fingerprint = Fingerprint::Verified(device.fingerprint_key.into());
                 let mut state = ChannelState::new(Some(device.device_id.clone()), fingerprint);
                 let mut batch = Batch::new();
                 state.push(&channel, session, &mut batch)?;
@@ -74,7 +74,7 @@ impl OlmChannel {
         let fingerprint = match known.fingerprint_key {
             None => Fingerprint::Unknown,
             Some(text) => {
-                Fingerprint::Verified(public_keys::ed25519("partner_fingerprint_key", text)?)
+                Fingerprint::Verified(public_keys::ed25519("partner_fingerprint_key", text)?.into())
             }
         };
         let channel = Self::named(account, partner_user_id, key)?;

@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
+use vodozemac::Curve25519PublicKey;
 
 use crate::account::{Account, Entered};
 use crate::device_keys::{DeviceKeys, read_one_time_key};
@@ -26,7 +26,7 @@ use crate::store::{Batch, Live, LiveGuard, RecordKey};
 pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
-pub(crate) use record::{ChannelState, Fingerprint};
+pub(crate) use record::{ChannelState, Fingerprint, FingerprintKey};
 
 /// How often a new session with one device may be asked for (D32).
 const NEW_SESSION_INTERVAL_MS: i64 = 3_600_000;
@@ -131,7 +131,7 @@ impl OlmChannel {
             user_id: self.partner_user_id.clone(),
             identity_key: self.partner_identity_text.clone(),
             device_id: state.device_id.clone(),
-            fingerprint_key: state.fingerprint.key().map(Ed25519PublicKey::to_base64),
+            fingerprint_key: state.fingerprint.key().map(FingerprintKey::to_base64),
             fingerprint: state.fingerprint.name(),
         })
     }
@@ -150,10 +150,11 @@ impl OlmChannel {
         if state.device_id.as_ref().is_some_and(|known| *known != device_keys.device_id) {
             return Err(E2eeError::invalid_field("device_id", "is not the channel's device"));
         }
-        state.fingerprint.check(&device_keys.fingerprint_key)?;
+        let fingerprint_key = device_keys.fingerprint_key.into();
+        state.fingerprint.check(fingerprint_key)?;
         state.change(|state| {
             state.device_id = Some(device_keys.device_id);
-            state.fingerprint = Fingerprint::Verified(device_keys.fingerprint_key);
+            state.fingerprint = Fingerprint::Verified(fingerprint_key);
             self.commit_channel(state)
         })
     }
@@ -169,6 +170,7 @@ impl OlmChannel {
                 "the other device's keys are not known: pass them to set_partner_device_keys",
             ));
         };
+        let fingerprint_key = fingerprint_key.to_public_key()?;
         let one_time_key =
             read_one_time_key(one_time_key, &self.partner_user_id, &device_id, &fingerprint_key)?;
         let session =
@@ -252,6 +254,6 @@ pub(crate) fn known_fingerprint(
     account: &Arc<Account>,
     user_id: &str,
     identity_key: Curve25519PublicKey,
-) -> Result<Option<Ed25519PublicKey>> {
+) -> Result<Option<FingerprintKey>> {
     record::known_fingerprint(account, user_id, &identity_key.to_base64())
 }

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::recent::Recent;
+use super::recent::{Recent, address};
 use super::record_key::RecordKey;
 use crate::error::{E2eeError, Result};
 
@@ -284,13 +284,12 @@ impl LiveRegistry {
     /// until enough others of its collection have been used since.
     pub(crate) fn keep<T: Send + Sync + 'static>(&self, key: &RecordKey, object: &Arc<T>) {
         let mut entries = self.entries();
-        let address = Arc::as_ptr(object).cast::<()>();
-        let known = entries.objects.get(key).map(|known| known.as_ptr().cast::<()>());
+        let known = entries.objects.get(key).map(|known| address(known.as_ptr()));
         // Not one that was erased meanwhile.
-        if entries.retired || known != Some(address) {
+        if entries.retired || known != Some(address(Arc::as_ptr(object))) {
             return;
         }
-        let outdated = entries.recent.insert(key, object.clone());
+        let outdated = entries.recent.insert(key.collection, object.clone());
         // Without the lock: a state takes its time to be wiped.
         drop(entries);
         drop(outdated);
@@ -299,8 +298,9 @@ impl LiveRegistry {
     /// Makes the next handle start anew; for a record that was erased.
     pub(crate) fn forget(&self, key: &RecordKey) {
         let mut entries = self.entries();
-        entries.objects.remove(key);
-        let outdated = entries.recent.remove(key);
+        let known = entries.objects.remove(key);
+        let outdated =
+            known.and_then(|known| entries.recent.remove(key.collection, address(known.as_ptr())));
         drop(entries);
         drop(outdated);
     }
