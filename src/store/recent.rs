@@ -6,35 +6,35 @@ use std::sync::Arc;
 
 use hashlink::LruCache;
 
-use super::record_key::RecordKey;
-
 /// How many objects of one collection stay, for each account: at most some 50 MB of channels and 10
 /// MB of inbound sessions, in an account that has so many.
 pub(crate) const KEPT: usize = 10_000;
 
 type Object = Arc<dyn Any + Send + Sync>;
 
-/// Strong references, by collection and in the order of their last use.
+/// Strong references, by collection and in the order of their last use. An object's address is its
+/// key: it takes less memory than another copy of the record's.
 #[derive(Default)]
 pub(super) struct Recent {
-    collections: HashMap<&'static str, LruCache<RecordKey, Object>>,
+    collections: HashMap<&'static str, LruCache<usize, Object>>,
 }
 
 impl Recent {
     /// Notes a use. Gives what has to make room, to be dropped by the caller.
     #[must_use]
-    pub(super) fn insert(&mut self, key: &RecordKey, object: Object) -> Option<Object> {
-        let objects =
-            self.collections.entry(key.collection).or_insert_with(LruCache::new_unbounded);
-        if let Some(known) = objects.get_mut(key) {
-            return Some(std::mem::replace(known, object));
-        }
-        objects.insert(key.clone(), object);
-        if objects.len() > KEPT { objects.remove_lru().map(|(_, object)| object) } else { None }
+    pub(super) fn insert(&mut self, collection: &'static str, object: Object) -> Option<Object> {
+        let objects = self.collections.entry(collection).or_insert_with(LruCache::new_unbounded);
+        let known = objects.insert(address(Arc::as_ptr(&object)), object);
+        if objects.len() > KEPT { objects.remove_lru().map(|(_, object)| object) } else { known }
     }
 
     #[must_use]
-    pub(super) fn remove(&mut self, key: &RecordKey) -> Option<Object> {
-        self.collections.get_mut(key.collection)?.remove(key)
+    pub(super) fn remove(&mut self, collection: &str, address: usize) -> Option<Object> {
+        self.collections.get_mut(collection)?.remove(&address)
     }
+}
+
+/// Where an object is; as long as it is here, nothing else is there.
+pub(super) fn address<T: ?Sized>(object: *const T) -> usize {
+    object.cast::<()>().addr()
 }

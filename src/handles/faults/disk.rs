@@ -29,6 +29,21 @@ struct State {
     records: Records,
     commits: usize,
     fault: Option<Fault>,
+    /// How many commits succeed before the fault.
+    spared: usize,
+}
+
+impl State {
+    /// The fault, if it is this one's turn.
+    fn take_fault(&mut self, kinds: &[Fault]) -> Option<Fault> {
+        let fault = self.fault.filter(|fault| kinds.contains(fault))?;
+        if self.spared > 0 {
+            self.spared -= 1;
+            return None;
+        }
+        self.fault = None;
+        Some(fault)
+    }
 }
 
 impl Disk {
@@ -37,7 +52,7 @@ impl Disk {
     }
 
     fn with(records: Records) -> Self {
-        Self(Arc::new(Mutex::new(State { records, commits: 0, fault: None })))
+        Self(Arc::new(Mutex::new(State { records, commits: 0, fault: None, spared: 0 })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -60,7 +75,14 @@ impl Disk {
 
     /// Makes the next commit fail.
     pub(super) fn arm(&self, fault: Fault) {
-        self.state().fault = Some(fault);
+        self.arm_later(0, fault);
+    }
+
+    /// Makes a commit fail after so many that succeed.
+    pub(super) fn arm_later(&self, spared: usize, fault: Fault) {
+        let mut state = self.state();
+        state.fault = Some(fault);
+        state.spared = spared;
     }
 
     /// Whether the fault is still to come; it is called off.
@@ -89,10 +111,7 @@ impl RecordStore for Disk {
     fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
         let mut state = self.state();
         state.commits += 1;
-        let fault = match state.fault {
-            Some(Fault::Before | Fault::After) => state.fault.take(),
-            _ => None,
-        };
+        let fault = state.take_fault(&[Fault::Before, Fault::After]);
         if fault != Some(Fault::Before) {
             for Change { collection, key, value } in changes {
                 let name = (collection.to_owned(), key);
@@ -116,8 +135,7 @@ impl RecordStore for Disk {
 impl RandomBytes for Disk {
     fn fill(&self, buffer: &mut [u8]) -> Result<()> {
         let mut state = self.state();
-        if state.fault == Some(Fault::Random) {
-            state.fault = None;
+        if state.take_fault(&[Fault::Random]).is_some() {
             state.commits += 1;
             return Err(E2eeError::store_io("there are no random bytes"));
         }

@@ -5,6 +5,9 @@
 
 mod acts;
 mod disk;
+#[path = "../../../tests/common/libolm.rs"]
+mod libolm;
+mod moving_in;
 mod people;
 mod script;
 mod world;

@@ -195,6 +195,11 @@ impl World {
     }
 }
 
+/// Opens a store on a disk, with a clock that stands still.
+pub(super) fn open_store(disk: &Disk) -> Arc<Store> {
+    open(disk, &Arc::new(TestClock(AtomicI64::new(1_700_000_000_000))))
+}
+
 fn open(disk: &Disk, clock: &Arc<TestClock>) -> Arc<Store> {
     let records = Box::new(disk.clone());
     let random = Arc::new(disk.clone());
