@@ -5,7 +5,9 @@
 
 mod acts;
 mod disk;
+mod file;
 mod people;
+mod power;
 mod script;
 mod world;
 
