@@ -73,10 +73,10 @@ pub(super) fn say_to_room(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn recipients(world: &World) -> String {
+pub(super) fn recipients(world: &World, messages: u32) -> String {
     let keys = world.judge.bob.device_keys();
     json!({
-        "encryption": {"algorithm": "m.megolm.v1.aes-sha2"},
+        "encryption": {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": messages},
         "members": {"@bob:b.org": "join"},
         "device_keys": {"@bob:b.org": {"BOB": keys}},
     })

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::world::{Place, STORE_KEY};
 use crate::environment::{RandomBytes, SystemRandom};
 use crate::error::{E2eeError, Result};
-use crate::store::{Change, Durability, Entry, RecordStore};
+use crate::store::{self, Change, Durability, Entry, RecordStore};
 
 /// What goes wrong at a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,20 @@ pub(super) enum Fault {
     After,
     /// There are no random bytes for the encryption of the records.
     Random,
+    /// Only so many of the changes are written, and the answer is an error: the disk breaks its
+    /// promise.
+    Short(usize),
+}
+
+impl Place for Disk {
+    fn open(&self) -> Result<Arc<store::Store>> {
+        let (records, random) = (Box::new(self.clone()), Arc::new(self.clone()));
+        store::Store::with_record_store(records, &STORE_KEY, random)
+    }
+
+    fn copy(&self) -> Box<dyn Place> {
+        Box::new(Self::with(self.state().records.clone()))
+    }
 }
 
 /// Records in memory; clones are the same disk, `copy` makes another.
@@ -28,6 +43,8 @@ type Records = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 struct State {
     records: Records,
     commits: usize,
+    /// How many changes the last commit was to make.
+    changes: usize,
     fault: Option<Fault>,
     /// How many commits succeed before the fault.
     spared: usize,
@@ -35,8 +52,8 @@ struct State {
 
 impl State {
     /// The fault, if it is this one's turn.
-    fn take_fault(&mut self, kinds: &[Fault]) -> Option<Fault> {
-        let fault = self.fault.filter(|fault| kinds.contains(fault))?;
+    fn take_fault(&mut self, concerns: impl FnOnce(&Fault) -> bool) -> Option<Fault> {
+        let fault = self.fault.filter(concerns)?;
         if self.spared > 0 {
             self.spared -= 1;
             return None;
@@ -52,25 +69,21 @@ impl Disk {
     }
 
     fn with(records: Records) -> Self {
-        Self(Arc::new(Mutex::new(State { records, commits: 0, fault: None, spared: 0 })))
+        let state = State { records, commits: 0, changes: 0, fault: None, spared: 0 };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
-    /// What a crash at this moment would leave.
-    pub(super) fn copy(&self) -> Self {
-        Self::with(self.state().records.clone())
-    }
-
-    pub(super) fn count(&self, collection: &str) -> usize {
-        self.state().records.keys().filter(|(name, _)| name == collection).count()
-    }
-
     /// Commits since the last call of this.
     pub(super) fn take_commits(&self) -> usize {
         std::mem::take(&mut self.state().commits)
+    }
+
+    pub(super) fn last_changes(&self) -> usize {
+        self.state().changes
     }
 
     /// Makes the next commit fail.
@@ -111,15 +124,19 @@ impl RecordStore for Disk {
     fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
         let mut state = self.state();
         state.commits += 1;
-        let fault = state.take_fault(&[Fault::Before, Fault::After]);
-        if fault != Some(Fault::Before) {
-            for Change { collection, key, value } in changes {
-                let name = (collection.to_owned(), key);
-                match value {
-                    Some(value) => state.records.insert(name, value),
-                    None => state.records.remove(&name),
-                };
-            }
+        state.changes = changes.len();
+        let fault = state.take_fault(|fault| !matches!(fault, Fault::Random));
+        let written = match fault {
+            Some(Fault::Before) => 0,
+            Some(Fault::Short(count)) => count,
+            _ => changes.len(),
+        };
+        for Change { collection, key, value } in changes.into_iter().take(written) {
+            let name = (collection.to_owned(), key);
+            match value {
+                Some(value) => state.records.insert(name, value),
+                None => state.records.remove(&name),
+            };
         }
         match fault {
             None => Ok(()),
@@ -135,7 +152,7 @@ impl RecordStore for Disk {
 impl RandomBytes for Disk {
     fn fill(&self, buffer: &mut [u8]) -> Result<()> {
         let mut state = self.state();
-        if state.take_fault(&[Fault::Random]).is_some() {
+        if state.take_fault(|fault| matches!(fault, Fault::Random)).is_some() {
             state.commits += 1;
             return Err(E2eeError::store_io("there are no random bytes"));
         }

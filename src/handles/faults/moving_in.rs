@@ -10,7 +10,7 @@ use vodozemac::megolm::GroupSession;
 use super::disk::{Disk, Fault};
 use super::libolm;
 use super::people::v;
-use super::world::open_store;
+use super::world::{Place, open_store};
 use crate::handles::{Account, OlmChannel, OutboundMegolmSession, Store};
 
 const USER: &str = "@us:example.org";
@@ -94,7 +94,7 @@ fn an_import_that_fails_at_any_commit_keeps_what_was_committed_and_is_finished_b
             assert_eq!(error.name(), "STORE_IO", "{error}");
             assert_eq!(disk.take_commits(), commit + 1);
 
-            let after_a_crash = open_store(&disk.copy());
+            let after_a_crash = open_store(&*disk.copy());
             let restarted = Account::open(&after_a_crash, USER, DEVICE).unwrap();
             let seen = former.look(&account);
             assert_eq!(seen, former.look(&restarted), "{fault:?} at {commit}");
