@@ -46,6 +46,8 @@ struct State {
     /// How many changes the last commit was to make.
     changes: usize,
     fault: Option<Fault>,
+    /// What happens when the next commit arrives here, before anything of it is written.
+    before_commit: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Disk {
@@ -54,7 +56,13 @@ impl Disk {
     }
 
     fn with(records: Records) -> Self {
-        Self(Arc::new(Mutex::new(State { records, commits: 0, changes: 0, fault: None })))
+        Self(Arc::new(Mutex::new(State {
+            records,
+            commits: 0,
+            changes: 0,
+            fault: None,
+            before_commit: None,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -68,6 +76,10 @@ impl Disk {
 
     pub(super) fn last_changes(&self) -> usize {
         self.state().changes
+    }
+
+    pub(super) fn before_next_commit(&self, work: impl FnOnce() + Send + 'static) {
+        self.state().before_commit = Some(Box::new(work));
     }
 
     /// Makes the next commit fail.
@@ -99,6 +111,9 @@ impl RecordStore for Disk {
     }
 
     fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
+        // Without the lock.
+        let before = self.state().before_commit.take();
+        before.into_iter().for_each(|work| work());
         let mut state = self.state();
         state.commits += 1;
         state.changes = changes.len();

@@ -11,9 +11,9 @@ mod power;
 mod script;
 mod script_olm;
 mod script_rooms;
+mod shut_down;
 mod world;
 
-use super::OutboundMegolmSession;
 use disk::{Disk, Fault};
 use script::{Step, script};
 use world::World;
@@ -160,32 +160,4 @@ fn shorten(position: usize, step: &Step, written: usize) -> bool {
     (step.after)(&mut world);
     world.check_what_a_crash_would_send();
     true
-}
-
-// DESIGN section 5
-#[test]
-fn a_shut_down_gives_back_what_all_sessions_have_reserved_in_one_commit() {
-    let disk = Disk::new();
-    let mut world = World::new(Box::new(disk.clone()));
-    (script()[0].call)(&mut world).unwrap();
-    let open = |world: &World, room: &str| {
-        OutboundMegolmSession::create_from_storage(world.account(), room, None).unwrap()
-    };
-    let rooms: Vec<String> = (0..5).map(|number| format!("!{number}")).collect();
-    let mut sessions = Vec::new();
-    for room in &rooms {
-        let session = OutboundMegolmSession::create(world.account(), room, None).unwrap();
-        session.encrypt("m", "{}").unwrap();
-        sessions.push(session);
-    }
-    disk.take_commits();
-    world.store.shut_down().unwrap();
-    assert_eq!(disk.take_commits(), 1);
-    world.store.shut_down().unwrap();
-    world.reopen();
-    for room in &rooms {
-        assert_eq!(open(&world, room).message_index().unwrap(), 1);
-    }
-    world.store.shut_down().unwrap();
-    assert_eq!(disk.take_commits(), 0, "nothing is left to give back");
 }
