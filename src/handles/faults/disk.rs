@@ -48,6 +48,8 @@ struct State {
     fault: Option<Fault>,
     /// How many commits succeed before the fault.
     spared: usize,
+    /// What happens when the next commit arrives here, before anything of it is written.
+    before_commit: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl State {
@@ -69,8 +71,14 @@ impl Disk {
     }
 
     fn with(records: Records) -> Self {
-        let state = State { records, commits: 0, changes: 0, fault: None, spared: 0 };
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(State {
+            records,
+            commits: 0,
+            changes: 0,
+            fault: None,
+            spared: 0,
+            before_commit: None,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -84,6 +92,10 @@ impl Disk {
 
     pub(super) fn last_changes(&self) -> usize {
         self.state().changes
+    }
+
+    pub(super) fn before_next_commit(&self, work: impl FnOnce() + Send + 'static) {
+        self.state().before_commit = Some(Box::new(work));
     }
 
     /// Makes the next commit fail.
@@ -122,6 +134,9 @@ impl RecordStore for Disk {
     }
 
     fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
+        // Without the lock.
+        let before = self.state().before_commit.take();
+        before.into_iter().for_each(|work| work());
         let mut state = self.state();
         state.commits += 1;
         state.changes = changes.len();

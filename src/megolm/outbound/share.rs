@@ -68,10 +68,11 @@ impl OutboundMegolmSession {
         let visibility =
             HistoryVisibility::read(json::optional_text(recipients, "history_visibility")?);
         let encryption = json::optional_object(recipients, "encryption")?;
+        // The host's clock is asked without the lock, for which `shut_down` waits.
+        let now = self.account.now_ms()?;
         let mut state = self.state()?;
         let period = read_encryption(encryption, state.settings.limits)?;
         let audience = self.read_audience(recipients, visibility)?;
-        let now = self.account.now_ms()?;
         state.check_life(period, now)?;
         let present = audience
             .devices
