@@ -38,7 +38,7 @@ struct Recipient<'a> {
 /// What one device gets, and the session to be committed before.
 struct Encrypted {
     contents: Vec<Placed<Result<String>>>,
-    session: Option<(RecordKey, SessionPickle)>,
+    session: Option<(RecordKey, Box<SessionPickle>)>,
 }
 
 #[derive(serde::Deserialize)]
@@ -176,7 +176,7 @@ fn encrypt_for(
         contents.push((*place, content));
     }
     let session = state.sessions.last().filter(|_| advanced);
-    let session =
-        session.map(|session| (session_key(channel, &session.session_id()), session.pickle()));
+    let session = session
+        .map(|session| (session_key(channel, &session.session_id()), Box::new(session.pickle())));
     Encrypted { contents, session }
 }
