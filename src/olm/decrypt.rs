@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::Value;
-use vodozemac::olm::{DecryptionError, OlmMessage, PreKeyMessage};
+use vodozemac::olm::{DecryptionError, OlmMessage, PreKeyMessage, Session};
 
 use super::record::{ChannelState, Fingerprint, put_channel, put_session};
 use super::{OlmChannel, envelope};
@@ -82,7 +82,6 @@ impl OlmChannel {
         message: &OlmMessage,
     ) -> Result<String> {
         state.change_late(|state, begun| {
-            // vodozemac leaves a session as it was when a decryption fails (P4).
             let plaintext = state.try_session(index, message)?;
             *begun = true;
             let mut batch = Batch::new();
@@ -173,12 +172,19 @@ impl OlmChannel {
 }
 
 impl ChannelState {
+    /// Tries one session, which is as it was if that fails.
     fn try_session(&mut self, index: usize, message: &OlmMessage) -> Result<Vec<u8>> {
         let session = self
             .sessions
             .get_mut(index)
             .ok_or_else(|| E2eeError::no_session("the channel has no such session"))?;
-        session.decrypt(message).map_err(decryption_error)
+        // vodozemac begins a sending chain before it looks at the MAC, if the message names a
+        // ratchet key that it does not know; the store would know nothing of it (P4).
+        let before = session.pickle();
+        session.decrypt(message).map_err(|error| {
+            *session = Session::from_pickle(before);
+            decryption_error(error)
+        })
     }
 }
 

@@ -8,6 +8,8 @@ mod encrypt;
 mod envelope;
 mod import;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
