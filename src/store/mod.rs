@@ -1,11 +1,13 @@
 //! Where everything durable lives: an encrypted store, its clock, and the one
 //! live state of each object opened on it.
 //!
-//! `RecordStore` keeps opaque bytes, in SQLite or in memory. The vault above it
+//! `RecordStore` keeps opaque bytes, in SQLite, in memory or in a backend of the host's. The vault above it
 //! encrypts. The registry of live objects above that makes all handles of one
 //! object share one state.
 
 pub(crate) mod collections;
+pub mod contract;
+mod foreign;
 mod header;
 mod live;
 mod memory;
@@ -22,6 +24,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub use foreign::{StoreBackend, StoreChange, StoreEntry};
 #[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use live::{Live, LiveGuard, LiveRegistry};
 #[allow(unused_imports)]
@@ -35,6 +38,7 @@ use crate::environment::{
     Clock, Process, RandomBytes, SystemClock, SystemRandom, check_not_in_callback, read_clock,
 };
 use crate::error::{E2eeError, Result};
+use foreign::ForeignStore;
 use memory::MemoryStore;
 use sqlite::SqliteStore;
 
@@ -68,6 +72,16 @@ impl Store {
         check_not_in_callback()?;
         check_key(key)?;
         Self::with_record_store(Box::new(SqliteStore::open(path)?), key, Arc::new(SystemRandom))
+    }
+
+    /// Opens the store that a backend of the caller's own keeps, or makes a new one if it keeps
+    /// nothing yet. `key` has 32 bytes and must be the one the store was made with.
+    ///
+    /// The backend is dropped when the store is shut down, or with the store: at a moment in which
+    /// none of its methods runs. A forked child leaves it alone.
+    pub fn foreign(backend: Arc<dyn StoreBackend>, key: &[u8]) -> Result<Arc<Self>> {
+        let records = Box::new(ForeignStore::new(backend));
+        Self::with_record_store(records, key, Arc::new(SystemRandom))
     }
 
     /// Opens a store on any place for records.
