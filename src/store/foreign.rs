@@ -47,7 +47,7 @@ pub struct StoreChange {
 /// The methods run on the thread of the call that needs them, on several threads at once. They must
 /// not call back into the library (`BUSY`), nor wait for a thread that is inside a call of it. Any
 /// error, exception or panic fails that call with `STORE_IO`. The library repeats no text of it,
-/// except a `STORE_IO` detail of at most 40 letters, digits and spaces, such as `disk full`.
+/// except a `STORE_IO` detail of at most 40 letters, digits, spaces and hyphens: `disk full`.
 ///
 /// *One opener*: only one store may be open on the same records at a time; two would use the same
 /// message keys. The library cannot see to that here: the backend must.
@@ -181,7 +181,7 @@ fn check_page(entries: &[StoreEntry], after: Option<&[u8]>, limit: usize) -> Res
 fn failed(action: &str, error: &E2eeError) -> E2eeError {
     let plain = |words: &str| {
         (1..=LONGEST_WORDS).contains(&words.len())
-            && words.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b' ')
+            && words.bytes().all(|byte| byte.is_ascii_alphanumeric() || b" -".contains(&byte))
     };
     E2eeError::store_io(match error {
         E2eeError::StoreIo { detail } if plain(detail) => {
