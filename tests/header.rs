@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 
 /// The files in the order in which a reader of the header needs them.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "error_object",
     "free_functions",
+    "store_backend",
     "store",
     "account",
     "olm_channel",

@@ -1,12 +1,17 @@
 //! The contract that every record store keeps.
 
+use std::sync::Arc;
+
+use super::foreign::Kept;
 use super::{delete, put, text};
+use crate::store::foreign::ForeignStore;
 use crate::store::memory::MemoryStore;
 use crate::store::record_store::{Durability, RecordStore};
 use crate::store::sqlite::SqliteStore;
 
 fn on_every_store(test: impl Fn(&dyn RecordStore)) {
     test(&MemoryStore::new());
+    test(&ForeignStore::new(Arc::new(Kept::default())));
     let directory = tempfile::tempdir().unwrap();
     test(&SqliteStore::open(text(&directory.path().join("store.db"))).unwrap());
 }
