@@ -149,6 +149,7 @@ impl Vault {
 
     /// Reads a record.
     pub(crate) fn read<T: DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<T>> {
+        check_not_in_callback()?;
         let collection = key.collection;
         let expected = loop {
             if self.closed.load(Ordering::Acquire) {
@@ -325,6 +326,7 @@ impl Vault {
 
     /// Closes the store below.
     pub(crate) fn close(&self) -> Result<()> {
+        check_not_in_callback()?;
         self.closed.store(true, Ordering::Release);
         self.records.close()
     }
@@ -364,7 +366,7 @@ impl Vault {
     }
 
     fn written(&self) -> Result<MutexGuard<'_, Written>> {
-        // A backend that came back here on its own thread would wait for itself.
+        // A backend that comes back here on its own thread would wait for itself.
         check_not_in_callback()?;
         self.written.lock().map_err(|_| E2eeError::panic("the store failed inside; reopen it"))
     }
