@@ -45,6 +45,8 @@ struct State {
     commits: usize,
     /// How many changes the last commit was to make.
     changes: usize,
+    /// How many commits were not to be synced.
+    relaxed: usize,
     fault: Option<Fault>,
     /// How many commits succeed before the fault.
     spared: usize,
@@ -75,6 +77,7 @@ impl Disk {
             records,
             commits: 0,
             changes: 0,
+            relaxed: 0,
             fault: None,
             spared: 0,
             before_commit: None,
@@ -92,6 +95,11 @@ impl Disk {
 
     pub(super) fn last_changes(&self) -> usize {
         self.state().changes
+    }
+
+    /// Commits that were not to be synced, since the last call of this.
+    pub(super) fn take_relaxed(&self) -> usize {
+        std::mem::take(&mut self.state().relaxed)
     }
 
     pub(super) fn before_next_commit(&self, work: impl FnOnce() + Send + 'static) {
@@ -133,13 +141,14 @@ impl RecordStore for Disk {
             .collect())
     }
 
-    fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
+    fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<()> {
         // Without the lock.
         let before = self.state().before_commit.take();
         before.into_iter().for_each(|work| work());
         let mut state = self.state();
         state.commits += 1;
         state.changes = changes.len();
+        state.relaxed += usize::from(durability == Durability::Relaxed);
         let fault = state.take_fault(|fault| !matches!(fault, Fault::Random));
         let written = match fault {
             Some(Fault::Before) => 0,

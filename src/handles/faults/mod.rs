@@ -44,6 +44,10 @@ fn live(fault: Option<(usize, Fault)>) -> Vec<usize> {
                 (step.after)(&mut world);
             }
         }
+        let relaxed = disk.take_relaxed();
+        if fault.is_none() {
+            assert_eq!(relaxed, usize::from(step.is_relaxed), "{}", step.name); // SEC-112
+        }
         commits.push(disk.take_commits());
         if fault.is_some_and(|(at, _)| at <= position) {
             world.check_what_a_crash_would_send();
