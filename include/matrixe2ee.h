@@ -557,9 +557,10 @@ matrixe2ee_status matrixe2ee_account_keys_upload_request(
 ///
 /// \param http_status the HTTP status of the answer.
 /// \param body the body of the answer, for example {"one_time_key_counts":
-/// {"signed_curve25519": 50}}.
+/// {"signed_curve25519": 50}}; after a 200, one that cannot be read counts as one
+/// without counts.
 ///
-/// Errors: INVALID_FIELD (no request is open), INVALID_JSON, TOO_LARGE.
+/// Errors: INVALID_FIELD (no request is open), CLOCK_FAILED (with 400).
 matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
     const matrixe2ee_account *account,
     uint16_t http_status,

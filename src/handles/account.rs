@@ -122,9 +122,10 @@ impl Account {
     /// 200 publishes the keys; 400 with "already exists" gives up the key IDs that it names and
     /// closes the upload; any other status leaves the upload open, to be sent again.
     ///
-    /// `body`: the answer, for example `{"one_time_key_counts": {"signed_curve25519": 50}}`.
+    /// `body`: the answer, for example `{"one_time_key_counts": {"signed_curve25519": 50}}`; after
+    /// a 200, a body that cannot be read counts as one without counts.
     ///
-    /// Errors: INVALID_FIELD (no upload is open), INVALID_JSON, STORE_CLOSED, STORE_IO.
+    /// Errors: INVALID_FIELD (no upload is open), CLOCK_FAILED (400), STORE_CLOSED, STORE_IO.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
         self.core.receive_keys_upload_response(http_status, body)
     }
