@@ -245,8 +245,8 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_encrypt(
 /// matrixe2ee_string_free(). It is secret: it may hold a room key.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed; ask
-/// matrixe2ee_olm_channel_should_create_new_session()), INVALID_MESSAGE,
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed but the answer of
+/// matrixe2ee_olm_channel_should_create_new_session(): ask it), INVALID_MESSAGE,
 /// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
 #[unsafe(no_mangle)]

@@ -169,7 +169,8 @@ impl OlmChannel {
     ///
     /// The session, and an account's used one-time key, are durable before this returns. After
     /// INVALID_MESSAGE or MISMATCHED_FINGERPRINT the message is consumed: discard it. After
-    /// UNABLE_TO_DECRYPT nothing has changed; ask `should_create_new_session`.
+    /// UNABLE_TO_DECRYPT nothing has changed but, for good, the answer of
+    /// `should_create_new_session`: ask it.
     ///
     /// A kill between this and `InboundMegolmSession.from_room_key` may lose that room key.
     ///

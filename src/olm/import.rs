@@ -56,7 +56,6 @@ impl OlmChannel {
         let mut sessions = Some(sessions);
         let created = self
             .shared
-            .state
             .create(|| self.load(), || self.add_older(fresh, sessions.take().unwrap_or_default()));
         match created {
             Err(E2eeError::AlreadyExists { .. }) => {}
