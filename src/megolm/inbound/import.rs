@@ -138,7 +138,12 @@ impl InboundMegolmSession {
         {
             return Err(E2eeError::wrong_sender("the session belongs to another user"));
         }
-        if ordering != SessionOrdering::Worse && !better_source {
+        // Our own session says so only once its key was first handed out (D17).
+        let own = Source::OwnOutbound;
+        let shared_since = (stored.source, received.source) == (own, own)
+            && received.shared_history
+            && !stored.shared_history;
+        if ordering != SessionOrdering::Worse && !better_source && !shared_since {
             return Ok(());
         }
         let merged = copy
@@ -146,6 +151,7 @@ impl InboundMegolmSession {
             .ok_or_else(|| E2eeError::mismatched_session_id("the sessions cannot be merged"))?;
         stored.change(|state| {
             state.session = merged;
+            state.shared_history |= shared_since;
             if better_source {
                 state.source = received.source;
                 state.sender_key = received.sender_key;
