@@ -19,8 +19,8 @@
  * Beside the errors that a function names, each may answer NULL_POINTER (an
  * argument that may not be NULL), INVALID_UTF8, INVALID_LENGTH, and each that
  * takes a handle STALE_HANDLE, WRONG_HANDLE, BUSY, FORKED, PANIC, NOT_FOUND (the
- * object was erased), STORE_CLOSED, STORE_IO and CORRUPT. The names are those
- * of the statuses without MATRIXE2EE_STATUS_.
+ * object was erased), STORE_CLOSED, STORE_IO, CORRUPT and NEWER_FORMAT (of a
+ * record). The names are those of the statuses without MATRIXE2EE_STATUS_.
  *
  * PANIC is an error in the library itself. The object that it happened in
  * refuses further use; shut the store down and open it again.
@@ -41,9 +41,9 @@
  *
  * Text that is JSON has the shape that the Matrix specification gives it;
  * everything of this library's own has an example beside the function. Repeated
- * keys, numbers that canonical JSON does not have, and deep nesting are refused.
- * An event may have 65,536 bytes, the keys of a device 64 KiB, any other JSON
- * 128 MiB.
+ * keys and deep nesting are refused, and in JSON that is signed, numbers that
+ * canonical JSON does not have. An event may have 65,536 bytes, the keys of a
+ * device 64 KiB, any other JSON 128 MiB.
  *
  * SECRETS. Keys go in as pointer and length and are copied; wipe your own copy
  * after the call, with matrixe2ee_wipe(). Wipe, too, what you copy out of
@@ -749,9 +749,10 @@ matrixe2ee_status matrixe2ee_account_keys_upload_request(
 ///
 /// \param http_status the HTTP status of the answer.
 /// \param body the body of the answer, for example {"one_time_key_counts":
-/// {"signed_curve25519": 50}}.
+/// {"signed_curve25519": 50}}; after a 200, one that cannot be read counts as one
+/// without counts.
 ///
-/// Errors: INVALID_FIELD (no request is open), INVALID_JSON, TOO_LARGE.
+/// Errors: INVALID_FIELD (no request is open), CLOCK_FAILED (with 400).
 matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
     const matrixe2ee_account *account,
     uint16_t http_status,
@@ -766,7 +767,7 @@ matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
 /// \param unused_fallback_types "device_unused_fallback_key_types":
 /// ["signed_curve25519"]; NULL if the answer has no such field.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED.
 matrixe2ee_status matrixe2ee_account_receive_key_counts(
     const matrixe2ee_account *account,
     const char *one_time_counts,
@@ -926,7 +927,7 @@ matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
 /// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
-/// 1), ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
+/// 1), CLOCK_FAILED, ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
 /// and decrypt there).
 matrixe2ee_status matrixe2ee_olm_channel_create_from_encrypted_message(
     const matrixe2ee_account *account,
@@ -1061,9 +1062,9 @@ matrixe2ee_status matrixe2ee_olm_channel_encrypt(
 /// matrixe2ee_string_free(). It is secret: it may hold a room key.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed; ask
-/// matrixe2ee_olm_channel_should_create_new_session()), INVALID_MESSAGE,
-/// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed but the answer of
+/// matrixe2ee_olm_channel_should_create_new_session(): ask it), CLOCK_FAILED
+/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
 matrixe2ee_status matrixe2ee_olm_channel_decrypt(
     const matrixe2ee_olm_channel *channel,

@@ -9,6 +9,10 @@ use crate::store::{self, StoreBackend};
 
 /// An encrypted store: the accounts, channels and sessions of one or more devices, and the clock
 /// that serves them. What is opened on a store keeps it alive until it is shut down.
+///
+/// Beside the errors that a method names, each call on what is opened on a store may answer
+/// NOT_FOUND (the object was erased), STORE_CLOSED, STORE_IO, CORRUPT or NEWER_FORMAT (a record),
+/// BUSY (inside a callback), FORKED (after a fork) and PANIC (an error in the library itself).
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
 pub struct Store {
     pub(super) core: Arc<store::Store>,

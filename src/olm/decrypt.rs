@@ -1,7 +1,5 @@
 //! Decrypting Olm messages (O13-O19; D20, D21, D27, D34; SEC-26, 29-32, 35, 39).
 
-use std::sync::atomic::Ordering;
-
 use serde_json::Value;
 use vodozemac::olm::{DecryptionError, OlmMessage, PreKeyMessage, Session};
 
@@ -40,9 +38,24 @@ impl OlmChannel {
             && reason != "missing_message_key"
             && reason != "message_gap"
         {
-            self.shared.wedged.store(true, Ordering::Relaxed);
+            self.note_need(&mut state)?;
         }
         result
+    }
+
+    /// Stores that a new session is needed, once until there is one (D32).
+    fn note_need(&self, state: &mut LiveGuard<'_, ChannelState>) -> Result<()> {
+        if state.needs_new_session {
+            return Ok(());
+        }
+        state.change(|state| {
+            state.needs_new_session = true;
+            let mut batch = Batch::new();
+            put_channel(self, state, &mut batch)?;
+            // No key depends on it, and whoever sends garbage shall not make the disk work.
+            batch.relaxed();
+            self.account.vault().commit(batch)
+        })
     }
 
     fn decrypt_message(
@@ -104,17 +117,16 @@ impl OlmChannel {
         state: &mut LiveGuard<'_, ChannelState>,
         message: &PreKeyMessage,
     ) -> Result<String> {
-        let event = state.change_late(|state, begun| {
+        state.change_late(|state, begun| {
             self.account.create_inbound_session(message, |session, plaintext, batch| {
                 *begun = true;
+                state.needs_new_session = false;
                 state.push(self, session, batch)?;
                 let event = receive_plaintext(self, state, plaintext);
                 put_channel(self, state, batch)?;
                 Ok(event)
             })
-        })?;
-        self.shared.wedged.store(false, Ordering::Relaxed);
-        event
+        })?
     }
 
     /// The identity key inside a pre-key message must be the partner's, byte for byte (SEC-29, P2).

@@ -165,11 +165,11 @@ pub(super) const BEGINNING: &[Step] = &[
             content["ciphertext"][own]["body"] = json!(vodozemac::base64_encode(bytes));
             world.input = content.to_string();
         },
-        call: |world| {
-            assert_eq!(carol_is_heard(world).unwrap_err().name(), "UNABLE_TO_DECRYPT");
-            Ok(())
+        // What it stores is that a new session is needed.
+        call: |world| match carol_is_heard(world) {
+            Err(error) if error.name() == "UNABLE_TO_DECRYPT" => Ok(()),
+            result => result,
         },
-        writes_nothing: true,
         ..STEP
     },
     Step {
