@@ -296,21 +296,24 @@ impl Place {
         Ok(entries.into_iter().map(|entry| (entry.key, entry.value)).collect())
     }
 
-    /// A whole collection in pages; `None` if one has another length than it should.
+    /// A whole collection in pages; `None` if one is not as it should be.
     fn pages(&self, collection: &str, limit: u32) -> Result<Option<Records>> {
         let total = self.records(collection)?.len();
+        let at_most = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut found = Records::new();
         loop {
-            let left = total.saturating_sub(found.len());
+            let expected = total.saturating_sub(found.len()).min(at_most);
             let after = found.last_key_value().map(|(key, _)| key.clone());
             let page = self.scan(collection, after.as_deref(), limit)?;
-            if page.len() != left.min(usize::try_from(limit).unwrap_or(usize::MAX)) {
+            let (before, length) = (found.len(), page.len());
+            found.extend(page.into_iter().map(|entry| (entry.key, entry.value)));
+            // Each of them is new: a backend that begins again would never come to an end.
+            if length != expected || found.len().saturating_sub(before) != length {
                 return Ok(None);
             }
-            if page.is_empty() {
+            if length == 0 {
                 return Ok(Some(found));
             }
-            found.extend(page.into_iter().map(|entry| (entry.key, entry.value)));
         }
     }
 }
