@@ -227,6 +227,16 @@ impl RecordStore for SqliteStore {
         open.write(changes).map_err(fail)
     }
 
+    /// Reads the file from its beginning: in a damaged one, a search may find nothing.
+    fn is_empty(&self) -> Result<bool> {
+        let fail = |error| sqlite_error("list records", &error);
+        let mut guard = self.lock()?;
+        let open = ready(&mut guard)?;
+        open.connection
+            .query_row("SELECT NOT EXISTS (SELECT 1 FROM record)", [], |row| row.get(0))
+            .map_err(fail)
+    }
+
     fn close(&self) -> Result<()> {
         // Also after a panic, so that the file is usable again. The lock is
         // held to the end: a second caller returns when the file is free.
