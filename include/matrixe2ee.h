@@ -524,8 +524,8 @@ matrixe2ee_status matrixe2ee_store_open_sqlite_with_passphrase(
 ///
 /// One small record is rewritten, at once, and is durable when this returns: a
 /// crash leaves the former key working or the new one. The records are not
-/// encrypted anew: who has the former key and an old copy of the file can read
-/// that copy.
+/// encrypted anew: who has the former key and a copy of the file from before can
+/// also read and change later states of it.
 ///
 /// \param new_key 32 random bytes; wipe your copy after the call.
 ///

@@ -68,6 +68,29 @@ fn the_same_account_is_there_under_every_key_that_takes_the_place_of_the_last() 
 }
 
 #[test]
+fn after_a_rekey_the_former_header_is_in_no_file() {
+    let file = File::new();
+    let store = file.key(OLD).unwrap();
+    store.shut_down().unwrap();
+    let header: Vec<u8> = {
+        let open = rusqlite::Connection::open(file.path()).unwrap();
+        let sql = "SELECT substr(value, -60) FROM record WHERE collection = 'vault'";
+        open.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let is_left = || {
+        fs::read_dir(file.0.path()).unwrap().any(|entry| {
+            let bytes = fs::read(entry.unwrap().path()).unwrap();
+            bytes.windows(header.len()).any(|window| window == header)
+        })
+    };
+    assert!(is_left());
+    let store = file.key(OLD).unwrap();
+    store.rekey(NEW.to_vec()).unwrap();
+    assert!(!is_left());
+    store.shut_down().unwrap();
+}
+
+#[test]
 fn a_rekey_that_is_refused_changes_nothing() {
     let file = File::new();
     let store = file.key(OLD).unwrap();

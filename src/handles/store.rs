@@ -67,7 +67,7 @@ impl Store {
     ///
     /// One small record is rewritten, at once, and is durable when this returns: a crash leaves
     /// the former key working or the new one. The records are not encrypted anew: who has the
-    /// former key and an old copy of the file can read that copy.
+    /// former key and a copy of the file from before can also read and change later states of it.
     ///
     /// `new_key`: 32 random bytes.
     ///

@@ -60,6 +60,7 @@ pub fn encrypt_for_devices(
     let mut states = Vec::with_capacity(recipients.len());
     let mut found = Vec::with_capacity(recipients.len());
     let locked = lock_all(
+        account.vault(),
         &recipients,
         |recipient| &recipient.channel.shared,
         |recipient| recipient.channel.load(),

@@ -73,7 +73,8 @@ pub trait StoreBackend: Send + Sync {
     /// On return they are on disk, and seen by every later call on any thread.
     ///
     /// After an error the library reads again what it had in memory, so the changes may have been
-    /// made or not; but never some of them.
+    /// made or not; but never some of them, and never later: what is not made when this returns
+    /// must not be made after the next call has begun.
     fn commit(&self, changes: Vec<StoreChange>) -> Result<()>;
 }
 
@@ -100,9 +101,14 @@ impl ForeignStore {
         let backend = self.backend.read().unwrap_or_else(PoisonError::into_inner);
         let backend =
             backend.as_deref().ok_or_else(|| E2eeError::store_closed("the store was shut down"))?;
-        in_callback(|| catch_unwind(AssertUnwindSafe(|| work(backend))))
+        let result = in_callback(|| catch_unwind(AssertUnwindSafe(|| work(backend))))
             .unwrap_or_else(|_| Err(E2eeError::store_io("it panicked")))
-            .map_err(|error| failed(action, &error))
+            .map_err(|error| failed(action, &error))?;
+        // The host's code may have forked, and two processes would go on with one state.
+        if self.process != std::process::id() {
+            return Err(E2eeError::forked("the backend forked; open a store of your own"));
+        }
+        Ok(result)
     }
 }
 
@@ -115,6 +121,10 @@ impl ForeignStore {
 
 impl RecordStore for ForeignStore {
     fn takes_passphrases(&self) -> bool {
+        false
+    }
+
+    fn is_read_by_any_thread(&self) -> bool {
         false
     }
 

@@ -185,7 +185,9 @@ pub(super) struct Subkeys {
 }
 
 impl Subkeys {
-    pub(super) fn derive(data_key: &DataKey) -> Result<Self> {
+    /// The keys of a format. Values have another key in each, so that none of an older format
+    /// passes for one of today's.
+    pub(super) fn derive(data_key: &DataKey, format: u32) -> Result<Self> {
         let derivation = Hkdf::<Sha256>::new(None, data_key.as_slice());
         let expand = |label: &[u8]| -> Result<Zeroizing<[u8; KEY_LENGTH]>> {
             let mut subkey = Zeroizing::new([0; KEY_LENGTH]);
@@ -196,7 +198,9 @@ impl Subkeys {
             Hmac::new_from_slice(expand(label)?.as_slice()).map_err(|_| failed())
         };
         Ok(Self {
-            cipher: cipher(expand(b"libmatrixe2ee store values 1")?.as_slice())?,
+            cipher: cipher(
+                expand(format!("libmatrixe2ee store values {format}").as_bytes())?.as_slice(),
+            )?,
             key_hash: KeyHash::new(keyed(b"libmatrixe2ee store keys 1")?),
             manifest: keyed(b"libmatrixe2ee store manifest 1")?,
         })

@@ -1,6 +1,7 @@
 //! Locking many live states at once, reading those that are not in memory on all cores.
 
 use super::live::{Live, LiveGuard};
+use super::vault::Vault;
 use crate::error::{E2eeError, Result};
 use crate::parallel;
 
@@ -11,6 +12,7 @@ const AT_ONCE: usize = 16;
 /// lock several, so that none waits for another in a circle. A state that cannot be had is an
 /// error of its own; the call fails only if a thread does.
 pub(crate) fn lock_all<'a, H: Sync, S: Send + Sync>(
+    vault: &Vault,
     holders: &'a [H],
     live: impl Fn(&'a H) -> &'a Live<S>,
     load: impl Fn(&H) -> Result<Option<S>> + Sync,
@@ -24,7 +26,8 @@ pub(crate) fn lock_all<'a, H: Sync, S: Send + Sync>(
             missing.push((holder, place));
         }
     }
-    let count = missing.len();
+    // One message is not worth a thread: so this one reads all.
+    let count = if vault.is_read_by_any_thread() { missing.len() } else { 1 };
     let mut chunks = Vec::new();
     let mut missing = missing.into_iter().peekable();
     while missing.peek().is_some() {

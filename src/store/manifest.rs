@@ -23,6 +23,9 @@ use crate::error::{E2eeError, Result};
 
 const LENGTH: usize = 16;
 
+/// No record's element: its deletion is under way.
+const DELETED: Element = [0; LENGTH];
+
 /// The hash of one state of one record.
 pub(super) type Element = [u8; LENGTH];
 
@@ -131,15 +134,11 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn each(&self, each: impl FnMut(&Element)) {
-        self.elements.values().for_each(each);
-    }
-
     pub(super) fn get(&self, key: &[u8]) -> Option<&Element> {
         self.elements.get(key.last_chunk()?)
     }
 
-    /// Gives the element that the record had before. `None` as the key is no key of ours.
+    /// Gives the element that the record had before, if it was there.
     pub(super) fn insert(&mut self, key: &[u8], element: Element) -> Option<Element> {
         let name = *key.last_chunk()?;
         let old = self.elements.insert(name, element);
@@ -149,11 +148,23 @@ impl Known {
                 *count = count.saturating_add(1);
             }
         }
-        old
+        old.filter(|old| *old != DELETED)
     }
 
-    pub(super) fn remove(&mut self, key: &[u8]) -> Option<Element> {
-        let old = self.elements.remove(key.last_chunk::<LENGTH>()?)?;
+    /// Notes that a record is being deleted: until `sweep`, whoever asks for it is told neither
+    /// that it is there nor that it is gone. Gives the element that it had.
+    pub(super) fn delete(&mut self, key: &[u8]) -> Option<Element> {
+        let element = self.elements.get_mut(key.last_chunk::<LENGTH>()?)?;
+        Some(std::mem::replace(element, DELETED)).filter(|old| *old != DELETED)
+    }
+
+    /// The deletion is committed.
+    pub(super) fn sweep(&mut self, key: &[u8]) {
+        let Some(name) = key.last_chunk::<LENGTH>() else { return };
+        if self.elements.get(name) != Some(&DELETED) {
+            return;
+        }
+        self.elements.remove(name);
         for beginning in beginnings(key) {
             if let Some(count) = self.beginnings.get_mut(beginning) {
                 *count = count.saturating_sub(1);
@@ -162,7 +173,6 @@ impl Known {
                 }
             }
         }
-        Some(old)
     }
 
     /// How many records there are at least whose keys begin with `prefix`.

@@ -169,7 +169,10 @@ impl Store {
     /// The time by this store's clock, as Unix time in milliseconds.
     pub fn now_ms(&self) -> Result<i64> {
         let clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        read_clock(&clock)
+        let now = read_clock(&clock)?;
+        // The host's code may have forked, and two processes would go on with one state.
+        self.process.check()?;
+        Ok(now)
     }
 
     /// Closes the store for all its handles; they answer `STORE_CLOSED` from

@@ -32,6 +32,11 @@ impl RecordKey {
         &self.bytes
     }
 
+    /// Whether the store below can have got this key from here: some levels, and the whole.
+    pub(super) fn is_well_formed(&self) -> bool {
+        self.bytes.len() >= 32 && self.bytes.len().is_multiple_of(LEVEL_LENGTH)
+    }
+
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

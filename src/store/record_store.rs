@@ -61,6 +61,16 @@ pub(crate) trait RecordStore: Send + Sync {
         true
     }
 
+    /// Whether any thread may read. If not, only the thread of the call does.
+    fn is_read_by_any_thread(&self) -> bool {
+        true
+    }
+
+    /// Leaves nothing of former values in the place, as far as it can be done at once.
+    fn tidy_up(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Lets go of the place. A second call does nothing; every other call from
     /// then on fails with `STORE_CLOSED`.
     fn close(&self) -> Result<()>;

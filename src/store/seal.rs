@@ -76,14 +76,23 @@ impl Seal {
         Ok(ciphertext)
     }
 
-    pub(super) fn open<T: DeserializeOwned>(
+    /// Decrypts a value to what `close` takes: room for the nonce, then the plaintext.
+    pub(super) fn reopen(
         &self,
         collection: &str,
         key: &[u8],
         value: Vec<u8>,
-    ) -> Result<T> {
-        let damaged = || damaged(collection);
+    ) -> Result<Zeroizing<Vec<u8>>> {
         let mut value = Zeroizing::new(value);
+        self.decrypt(collection, key, &mut value)?;
+        let length = value.len().saturating_sub(TAG_LENGTH);
+        value.truncate(length);
+        Ok(value)
+    }
+
+    /// Decrypts in place; gives the plaintext.
+    fn decrypt<'a>(&self, collection: &str, key: &[u8], value: &'a mut [u8]) -> Result<&'a [u8]> {
+        let damaged = || damaged(collection);
         let (nonce, rest) = value.split_at_mut_checked(NONCE_LENGTH).ok_or_else(damaged)?;
         let length = rest.len().checked_sub(TAG_LENGTH).ok_or_else(damaged)?;
         let (plaintext, tag) = rest.split_at_mut_checked(length).ok_or_else(damaged)?;
@@ -93,7 +102,18 @@ impl Seal {
         self.0
             .decrypt_inout_detached(nonce, &associated_data, InOutBuf::from(&mut *plaintext), tag)
             .map_err(|_| damaged())?;
-        match plaintext.split_first() {
+        Ok(plaintext)
+    }
+
+    pub(super) fn open<T: DeserializeOwned>(
+        &self,
+        collection: &str,
+        key: &[u8],
+        value: Vec<u8>,
+    ) -> Result<T> {
+        let damaged = || damaged(collection);
+        let mut value = Zeroizing::new(value);
+        match self.decrypt(collection, key, &mut value)?.split_first() {
             Some((&RECORD_FORMAT, record)) => rmp_serde::from_slice(record).map_err(|_| damaged()),
             Some((&newer, _)) if newer > RECORD_FORMAT => Err(E2eeError::NewerFormat {
                 detail: format!(

@@ -237,6 +237,11 @@ impl RecordStore for SqliteStore {
             .map_err(fail)
     }
 
+    fn tidy_up(&self) -> Result<()> {
+        let mut guard = self.lock()?;
+        checkpoint(&ready(&mut guard)?.connection)
+    }
+
     fn close(&self) -> Result<()> {
         // Also after a panic, so that the file is usable again. The lock is
         // held to the end: a second caller returns when the file is free.
@@ -282,9 +287,7 @@ impl OpenFile {
         let Self { connection, lock, .. } = self;
         // A full disk may forbid the checkpoint. Nothing is lost then: the
         // commits are in the log, and the next opening reads it.
-        let checkpointed = connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-            .map_err(|error| sqlite_error("checkpoint the store", &error));
+        let checkpointed = checkpoint(&connection);
         let closed =
             connection.close().map_err(|(_, error)| sqlite_error("close the store", &error));
         let released = lock.release();
@@ -306,6 +309,13 @@ impl Drop for SqliteStore {
             std::mem::forget(open.connection);
         }
     }
+}
+
+/// Carries the log over into the file and empties it.
+fn checkpoint(connection: &Connection) -> Result<()> {
+    connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .map_err(|error| sqlite_error("checkpoint the store", &error))
 }
 
 /// At opening, a busy file is one that somebody else has open.

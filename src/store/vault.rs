@@ -64,11 +64,13 @@ impl Vault {
         user_key.check()?;
         match Header::find(records.as_ref())? {
             Some(header) => {
-                let vault = Self::with(records, header.unwrap(user_key)?, random)?;
+                let data_key = header.unwrap(user_key)?;
+                let former = Subkeys::derive(&data_key, header.format())?.cipher;
+                let vault = Self::with(records, data_key, random)?;
                 if header.format() == STORE_FORMAT {
                     vault.begin(&header)?;
                 } else {
-                    vault.migrate(user_key)?;
+                    vault.migrate(&Seal::new(former), user_key)?;
                 }
                 Ok(vault)
             }
@@ -86,7 +88,7 @@ impl Vault {
         data_key: DataKey,
         random: Arc<dyn RandomBytes>,
     ) -> Result<Self> {
-        let Subkeys { cipher, key_hash, manifest } = Subkeys::derive(&data_key)?;
+        let Subkeys { cipher, key_hash, manifest } = Subkeys::derive(&data_key, STORE_FORMAT)?;
         Ok(Self {
             records,
             seal: Seal::new(cipher),
@@ -107,16 +109,26 @@ impl Vault {
         Ok(())
     }
 
-    /// From format 1, which had no manifest: what is there now is what must be there.
-    fn migrate(&self, user_key: UserKey<'_>) -> Result<()> {
-        let mut written = self.written()?;
-        for collection in OF_AN_ACCOUNT {
-            let known = self.add_up(collection)?;
-            known.each(|element| written.manifest.replace(collection, None, Some(element)));
-            self.known_mut().insert(collection, known);
+    /// From format 1, which had no manifest: what is there now is what must be there. All values
+    /// are encrypted anew, in one commit with the header and the manifest, so that a header of
+    /// format 1 that is put back later opens none of them.
+    fn migrate(&self, former: &Seal, user_key: UserKey<'_>) -> Result<()> {
+        if self.records.get(MANIFEST, MANIFEST_KEY)?.is_some() {
+            return Err(E2eeError::corrupt("the header of the store is older than its manifest"));
         }
-        drop(written);
-        self.write_header(user_key)
+        let mut changes = Vec::new();
+        for collection in OF_AN_ACCOUNT {
+            self.known_mut().insert(collection, Known::default());
+            self.scan_each(&self.prefix(collection, &[]), |key, value| {
+                let value = former.reopen(collection, key.bytes(), value)?;
+                let nonce = self.draw_nonces(1)?;
+                let value = Some(self.seal.close(collection, key.bytes(), value, &nonce)?);
+                changes.push(Change { collection, key: key.into_bytes(), value });
+                Ok(())
+            })?;
+        }
+        self.note(&changes, &mut self.written()?.manifest);
+        self.commit_header(user_key, changes)
     }
 
     /// Wraps the data key for a user, in one commit: a crash leaves the former header or this one.
@@ -126,14 +138,22 @@ impl Vault {
             let problem = "cannot open a foreign store: derive a key from it yourself";
             return Err(E2eeError::invalid_field("passphrase", problem));
         }
+        self.commit_header(user_key, Vec::new())?;
+        // So that the former header is in no file any more; it would go sooner or later.
+        let _is_done_all_the_same = self.records.tidy_up();
+        Ok(())
+    }
+
+    fn commit_header(&self, user_key: UserKey<'_>, mut changes: Vec<Change>) -> Result<()> {
         // Before the lock: a passphrase takes its time.
         let header = Header::wrap(&self.data_key, user_key, self.random.as_ref())?;
         let mut written = self.settled()?;
         written.manifest.set_header(self.header_element(&header));
-        let changes = header.change().and_then(|change| {
-            Ok(vec![change, self.manifest_change(&mut written.manifest, &self.draw_nonces(1)?)?])
+        let done = header.change().and_then(|change| {
+            changes.push(change);
+            changes.push(self.manifest_change(&mut written.manifest, &self.draw_nonces(1)?)?);
+            self.records.commit(changes, Durability::Synced)
         });
-        let done = changes.and_then(|changes| self.records.commit(changes, Durability::Synced));
         self.settle(&mut written, done)
     }
 
@@ -317,11 +337,28 @@ impl Vault {
             self.survey(change.collection, &written)?;
         }
         self.note(&sealed, &mut written.manifest);
+        let deleted: Vec<_> = sealed
+            .iter()
+            .filter(|change| change.value.is_none())
+            .map(|change| (change.collection, change.key.clone()))
+            .collect();
         let done = self.manifest_change(&mut written.manifest, of_manifest).and_then(|manifest| {
             sealed.push(manifest);
             self.records.commit(sealed, durability)
         });
-        self.settle(&mut written, done)
+        self.settle(&mut written, done)?;
+        if !deleted.is_empty() {
+            let mut collections = self.known_mut();
+            for (collection, key) in deleted {
+                collections.entry(collection).and_modify(|known| known.sweep(&key));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `read` may be called on other threads than the one of the call.
+    pub(crate) fn is_read_by_any_thread(&self) -> bool {
+        self.records.is_read_by_any_thread()
     }
 
     /// Closes the store below.
@@ -343,7 +380,7 @@ impl Vault {
                     manifest.replace(collection, old.as_ref(), Some(&element));
                 }
                 None => {
-                    let old = known.remove(key);
+                    let old = known.delete(key);
                     manifest.replace(collection, old.as_ref(), None);
                 }
             }
@@ -410,7 +447,9 @@ impl Vault {
         let mut known = Known::default();
         self.scan_each(&self.prefix(collection, &[]), |key, value| {
             let element = self.element(&key, &value).ok_or_else(|| damaged(collection))?;
-            known.insert(key.bytes(), element);
+            if !key.is_well_formed() || known.insert(key.bytes(), element).is_some() {
+                return Err(damaged(collection));
+            }
             Ok(())
         })?;
         Ok(known)

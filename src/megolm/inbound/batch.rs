@@ -84,7 +84,12 @@ pub fn decrypt_room_events(
     sessions.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
     let (sessions, events): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
     let mut parts = Vec::with_capacity(sessions.len());
-    let locked = lock_all(&sessions, |session| &*session.shared, InboundMegolmSession::load)?;
+    let locked = lock_all(
+        account.vault(),
+        &sessions,
+        |session| &*session.shared,
+        InboundMegolmSession::load,
+    )?;
     for ((session, events), state) in sessions.iter().zip(events).zip(locked) {
         match state {
             Ok(state) => {

@@ -1,8 +1,8 @@
 //! Records that are missing, too many, or put back to an earlier state are noticed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use proptest::prelude::*;
 
@@ -261,7 +261,6 @@ fn a_migration_that_fails_leaves_the_former_format_or_the_new_one_whole() {
     for failure in [0, 1, 2] {
         let fail = Arc::new(AtomicUsize::new(failure));
         let shared = format_1();
-        let before = shared.entries("account");
         let store = Failing(shared.clone(), fail);
         let opened = Vault::open(Box::new(store), key, random.clone());
         assert_eq!(opened.is_ok(), failure == 0);
@@ -272,10 +271,90 @@ fn a_migration_that_fails_leaves_the_former_format_or_the_new_one_whole() {
             assert_eq!(vault.scan_keys("inbound_megolm_replay", &parts).unwrap().len(), 3);
         }
         // From here on the manifest stands guard.
-        assert_eq!(shared.entries("account"), before);
+        let before = shared.entries("account");
         shared.delete("account", &before[0].key);
         let vault = Vault::open(Box::new(shared), key, random.clone()).unwrap();
         assert_eq!(vault.scan_keys("account", &[]).unwrap_err().name(), "CORRUPT");
     }
     assert_eq!(format_1().vault().unwrap_err().name(), "WRONG_KEY");
+}
+
+#[test]
+fn a_header_of_format_1_that_is_put_back_opens_nothing() {
+    let key = UserKey::Key(&[0x11; 32]);
+    let open = |shared: &Shared| {
+        let vault = Vault::open(Box::new(shared.clone()), key, Arc::new(SystemRandom))?;
+        vault.scan::<serde::de::IgnoredAny>("account", &[]).map(|found| found.len())
+    };
+    let shared = format_1();
+    let header = shared.get("vault", b"header").unwrap().unwrap();
+    let account = shared.entries("account").remove(0);
+    assert_eq!(open(&shared).unwrap(), 1);
+    shared.set("vault", b"header", &header);
+    assert_eq!(open(&shared).unwrap_err().name(), "CORRUPT");
+    // Nor with the manifest gone, nor with records of that time among the others.
+    shared.delete("vault_manifest", b"manifest");
+    assert_eq!(open(&shared).unwrap_err().name(), "CORRUPT");
+    shared.set("account", &account.key, &account.value);
+    assert_eq!(open(&shared).unwrap_err().name(), "CORRUPT");
+}
+
+#[test]
+fn a_record_that_was_added_is_noticed_whatever_its_key_looks_like() {
+    let genuine = {
+        let shared = Shared::new();
+        let vault = shared.vault().unwrap();
+        put(&vault, &["a", "0"], 1).unwrap();
+        shared
+    };
+    let entry = genuine.entries("olm").remove(0);
+    let same_end = [vec![0; 16], entry.key[16..].to_vec()].concat();
+    for key in
+        [same_end, vec![7; 5], vec![7; 48], vec![7; 40], [entry.key.clone(), vec![7; 16]].concat()]
+    {
+        let vault = genuine.vault().unwrap();
+        genuine.set("olm", &key, &entry.value);
+        assert_eq!(vault.scan_keys("olm", &[]).unwrap_err().name(), "CORRUPT", "{key:?}");
+        genuine.delete("olm", &key);
+    }
+    assert_eq!(reopened(&genuine).unwrap(), 1);
+}
+
+/// Waits at each commit with changes until it is let go, and then fails.
+struct Slow(Shared, Arc<Barrier>);
+
+impl RecordStore for Slow {
+    fn get(&self, collection: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        self.0.get(collection, key)
+    }
+    fn scan(&self, collection: &str, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+        self.0.scan(collection, after, limit)
+    }
+    fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<()> {
+        if changes.iter().all(|change| change.value.is_some()) {
+            return self.0.commit(changes, durability);
+        }
+        self.1.wait();
+        self.1.wait();
+        Err(E2eeError::store_io("the disk failed"))
+    }
+    fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+}
+
+#[test]
+fn a_record_whose_deletion_is_under_way_is_not_said_to_be_gone() {
+    let barrier = Arc::new(Barrier::new(2));
+    let store = Box::new(Slow(Shared::new(), barrier.clone()));
+    let vault = Vault::open(store, UserKey::Key(&KEY), Arc::new(SystemRandom)).unwrap();
+    let key = put(&vault, &["a", "0"], 1).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(delete(&vault, &key).unwrap_err().name(), "STORE_IO"));
+        barrier.wait();
+        // The reader has to wait for the end of the commit, which comes only now.
+        let reader = scope.spawn(|| vault.read::<u32>(&key));
+        barrier.wait();
+        assert_eq!(reader.join().unwrap().unwrap(), Some(1));
+    });
 }
