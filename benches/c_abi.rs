@@ -49,6 +49,18 @@ unsafe extern "C" {
         body: *const c_char,
         err: *mut Handle,
     ) -> Status;
+    fn matrixe2ee_account_encrypt_for_devices(
+        account: Handle,
+        items: *const c_char,
+        out: *mut *mut c_char,
+        err: *mut Handle,
+    ) -> Status;
+    fn matrixe2ee_account_decrypt_room_events(
+        account: Handle,
+        events: *const c_char,
+        out: *mut *mut c_char,
+        err: *mut Handle,
+    ) -> Status;
     fn matrixe2ee_account_free(account: Handle);
     fn matrixe2ee_olm_channel_create_outbound_channel(
         account: Handle,
@@ -107,6 +119,14 @@ unsafe extern "C" {
         out: *mut Handle,
         err: *mut Handle,
     ) -> Status;
+    fn matrixe2ee_inbound_megolm_session_from_room_key(
+        account: Handle,
+        sender_user_id: *const c_char,
+        sender_key: *const c_char,
+        content: *const c_char,
+        out: *mut Handle,
+        err: *mut Handle,
+    ) -> Status;
     fn matrixe2ee_inbound_megolm_session_decrypt(
         session: Handle,
         event: *const c_char,
@@ -138,8 +158,12 @@ pub struct Text(*mut c_char);
 
 impl Text {
     pub fn get(&self) -> &str {
+        self.as_c().to_str().unwrap()
+    }
+
+    pub fn as_c(&self) -> &CStr {
         // SAFETY: the library gives NUL-terminated UTF-8.
-        unsafe { CStr::from_ptr(self.0) }.to_str().unwrap()
+        unsafe { CStr::from_ptr(self.0) }
     }
 }
 
@@ -207,11 +231,11 @@ pub fn keys_uploaded(account: &Owned) {
     assert_eq!(status, 0);
 }
 
-pub fn outbound_channel(account: &Owned, keys: &Text, key: &CStr) -> Owned {
+pub fn outbound_channel(account: &Owned, keys: &CStr, key: &CStr) -> Owned {
     handle(matrixe2ee_olm_channel_free, |out| unsafe {
         matrixe2ee_olm_channel_create_outbound_channel(
             account.0,
-            keys.0,
+            keys.as_ptr(),
             key.as_ptr(),
             out,
             null_mut(),
@@ -295,5 +319,30 @@ pub fn room_decrypt(session: &Owned, event: &CStr) -> Text {
 pub fn room_decrypt_many(session: &Owned, events: &CStr) -> Text {
     text(|out| unsafe {
         matrixe2ee_inbound_megolm_session_decrypt_many(session.0, events.as_ptr(), out, null_mut())
+    })
+}
+
+pub fn room_key(account: &Owned, user: &CStr, identity: &CStr, content: &CStr) -> Owned {
+    handle(matrixe2ee_inbound_megolm_session_free, |out| unsafe {
+        matrixe2ee_inbound_megolm_session_from_room_key(
+            account.0,
+            user.as_ptr(),
+            identity.as_ptr(),
+            content.as_ptr(),
+            out,
+            null_mut(),
+        )
+    })
+}
+
+pub fn encrypt_for_devices(account: &Owned, items: &CStr) -> Text {
+    text(|out| unsafe {
+        matrixe2ee_account_encrypt_for_devices(account.0, items.as_ptr(), out, null_mut())
+    })
+}
+
+pub fn decrypt_room_events(account: &Owned, events: &CStr) -> Text {
+    text(|out| unsafe {
+        matrixe2ee_account_decrypt_room_events(account.0, events.as_ptr(), out, null_mut())
     })
 }

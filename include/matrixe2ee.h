@@ -19,8 +19,8 @@
  * Beside the errors that a function names, each may answer NULL_POINTER (an
  * argument that may not be NULL), INVALID_UTF8, INVALID_LENGTH, and each that
  * takes a handle STALE_HANDLE, WRONG_HANDLE, BUSY, FORKED, PANIC, NOT_FOUND (the
- * object was erased), STORE_CLOSED, STORE_IO and CORRUPT. The names are those
- * of the statuses without MATRIXE2EE_STATUS_.
+ * object was erased), STORE_CLOSED, STORE_IO, CORRUPT and NEWER_FORMAT (of a
+ * record). The names are those of the statuses without MATRIXE2EE_STATUS_.
  *
  * PANIC is an error in the library itself. The object that it happened in
  * refuses further use; shut the store down and open it again.
@@ -41,9 +41,9 @@
  *
  * Text that is JSON has the shape that the Matrix specification gives it;
  * everything of this library's own has an example beside the function. Repeated
- * keys, numbers that canonical JSON does not have, and deep nesting are refused.
- * An event may have 65,536 bytes, the keys of a device 64 KiB, any other JSON
- * 128 MiB.
+ * keys and deep nesting are refused, and in JSON that is signed, numbers that
+ * canonical JSON does not have. An event may have 65,536 bytes, the keys of a
+ * device 64 KiB, any other JSON 128 MiB.
  *
  * SECRETS. Keys go in as pointer and length and are copied; wipe your own copy
  * after the call, with matrixe2ee_wipe(). Wipe, too, what you copy out of
@@ -497,6 +497,60 @@ matrixe2ee_status matrixe2ee_store_open_sqlite(
     matrixe2ee_store **out,
     matrixe2ee_error **err);
 
+/// Opens the store in an SQLite file with a passphrase, or creates the file.
+///
+/// As matrixe2ee_store_open_sqlite(), for a secret that a person types: Argon2id
+/// (RFC 9106: 64 MiB of memory, 3 passes, 4 lanes) makes it into a key, which
+/// takes some 0.2 seconds at each opening.
+///
+/// \param path the file, as UTF-8.
+/// \param passphrase UTF-8, not empty, not necessarily NUL-terminated; wipe your
+/// copy after the call.
+/// \param out the store, to be released with matrixe2ee_store_free().
+///
+/// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (empty or too long),
+/// INVALID_FIELD (the path names no file), STORE_IN_USE, WRONG_KEY (another
+/// passphrase, or a store that is opened with a key), CORRUPT, NEWER_FORMAT,
+/// STORE_IO.
+matrixe2ee_status matrixe2ee_store_open_sqlite_with_passphrase(
+    const char *path,
+    const uint8_t *passphrase,
+    size_t passphrase_len,
+    matrixe2ee_store **out,
+    matrixe2ee_error **err);
+
+/// Lets another key open the store from now on, in place of the former key or
+/// passphrase.
+///
+/// One small record is rewritten, at once, and is durable when this returns: a
+/// crash leaves the former key working or the new one. The records are not
+/// encrypted anew: who has the former key and an old copy of the file can read
+/// that copy.
+///
+/// \param new_key 32 random bytes; wipe your copy after the call.
+///
+/// Errors: NULL_POINTER, INVALID_LENGTH (new_key_len is not 32), STORE_CLOSED,
+/// STORE_IO.
+matrixe2ee_status matrixe2ee_store_rekey(
+    const matrixe2ee_store *store,
+    const uint8_t *new_key,
+    size_t new_key_len,
+    matrixe2ee_error **err);
+
+/// As matrixe2ee_store_rekey(), with a passphrase: from now on
+/// matrixe2ee_store_open_sqlite_with_passphrase() opens the store.
+///
+/// \param passphrase UTF-8, not empty; wipe your copy after the call.
+///
+/// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (empty or too long),
+/// INVALID_FIELD (a foreign store, which is opened with keys only), STORE_CLOSED,
+/// STORE_IO.
+matrixe2ee_status matrixe2ee_store_rekey_with_passphrase(
+    const matrixe2ee_store *store,
+    const uint8_t *passphrase,
+    size_t passphrase_len,
+    matrixe2ee_error **err);
+
 /// Opens the store whose records are kept by a backend of the program's own, or
 /// makes a new one if the backend keeps nothing yet.
 ///
@@ -695,9 +749,10 @@ matrixe2ee_status matrixe2ee_account_keys_upload_request(
 ///
 /// \param http_status the HTTP status of the answer.
 /// \param body the body of the answer, for example {"one_time_key_counts":
-/// {"signed_curve25519": 50}}.
+/// {"signed_curve25519": 50}}; after a 200, one that cannot be read counts as one
+/// without counts.
 ///
-/// Errors: INVALID_FIELD (no request is open), INVALID_JSON, TOO_LARGE.
+/// Errors: INVALID_FIELD (no request is open), CLOCK_FAILED (with 400).
 matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
     const matrixe2ee_account *account,
     uint16_t http_status,
@@ -712,7 +767,7 @@ matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
 /// \param unused_fallback_types "device_unused_fallback_key_types":
 /// ["signed_curve25519"]; NULL if the answer has no such field.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED.
 matrixe2ee_status matrixe2ee_account_receive_key_counts(
     const matrixe2ee_account *account,
     const char *one_time_counts,
@@ -732,6 +787,46 @@ matrixe2ee_status matrixe2ee_account_sign_json(
     char **out,
     matrixe2ee_error **err);
 
+/// Encrypts events for many devices, each in the channel that is stored for it, on
+/// all cores and with one commit.
+///
+/// On return all sessions are on disk. If the call fails, nothing was encrypted.
+///
+/// \param items [{"user_id": "@bob:example.org", "identity_key": "...", "type":
+/// "m.room_key", "content": {...}}]; a device may occur more than once.
+/// \param out a list in the order of the items: [{"content": {content of
+/// m.room.encrypted}}, {"error": {"code": 500, "name": "NOT_FOUND", "detail":
+/// "..."}}], to be released with matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one item is in
+/// its place in the list: NOT_FOUND (no channel to the device is stored),
+/// UNKNOWN_FINGERPRINT, NO_SESSION, INVALID_JSON, INVALID_FIELD, INVALID_KEY,
+/// TOO_LARGE.
+matrixe2ee_status matrixe2ee_account_encrypt_for_devices(
+    const matrixe2ee_account *account,
+    const char *items,
+    char **out,
+    matrixe2ee_error **err);
+
+/// Decrypts events of any rooms with the sessions that are stored, on all cores and
+/// with one commit.
+///
+/// On return it is recorded which events have used their message indices.
+///
+/// \param events a list of events as for matrixe2ee_inbound_megolm_session_decrypt().
+/// \param out a list in the order of the events: [{"event": {...}}, {"error":
+/// {"code": 200, "name": "NO_SESSION", "detail": "..."}}], to be released with
+/// matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one event is
+/// in its place in the list: NO_SESSION (its room key is not there), and what
+/// matrixe2ee_inbound_megolm_session_decrypt() may answer.
+matrixe2ee_status matrixe2ee_account_decrypt_room_events(
+    const matrixe2ee_account *account,
+    const char *events,
+    char **out,
+    matrixe2ee_error **err);
+
 /// Lists the inbound Megolm sessions that are stored.
 ///
 /// \param room_id only those of this room; NULL for all.
@@ -744,6 +839,38 @@ matrixe2ee_status matrixe2ee_account_sign_json(
 matrixe2ee_status matrixe2ee_account_list_sessions(
     const matrixe2ee_account *account,
     const char *room_id,
+    char **out,
+    matrixe2ee_error **err);
+
+/// Takes over sessions that libolm has pickled, of all kinds and in any number: as
+/// matrixe2ee_olm_channel_from_libolm_pickles(),
+/// matrixe2ee_inbound_megolm_session_from_libolm_pickle() and
+/// matrixe2ee_outbound_megolm_session_from_libolm_pickle() do it one by one.
+///
+/// They are written to disk in chunks of about 1,000, in the order of the list;
+/// other calls on this account wait meanwhile. After an error or a crash, what was
+/// written stays: make the same call again, it finds that stored ("known") and goes
+/// on.
+///
+/// \param sessions [{"kind": "olm", "user_id": "@bob:example.org", "identity_key":
+/// "...", "pickle": "..."}, {"kind": "inbound_megolm", "room_id":
+/// "!r:example.org", "sender_key": "...", "pickle": "...", "sender_user_id":
+/// "@bob:example.org"}, {"kind": "outbound_megolm", "room_id": "!r:example.org",
+/// "pickle": "..."}]; "sender_user_id" is optional. The sessions with one device
+/// stand in the order in which they last received, the oldest first.
+/// \param pickle_key the key that all were written with; wipe your copy after the
+/// call.
+/// \param out {"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed":
+/// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
+/// "merged" sessions were stored and can decrypt more now; "surplus" ones were left
+/// out because their channel has 8 newer ones; "failed" ones spoil no other.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED.
+matrixe2ee_status matrixe2ee_account_import_libolm_sessions(
+    const matrixe2ee_account *account,
+    const char *sessions,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
     char **out,
     matrixe2ee_error **err);
 
@@ -800,7 +927,7 @@ matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
 /// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
-/// 1), ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
+/// 1), CLOCK_FAILED, ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
 /// and decrypt there).
 matrixe2ee_status matrixe2ee_olm_channel_create_from_encrypted_message(
     const matrixe2ee_account *account,
@@ -822,6 +949,31 @@ matrixe2ee_status matrixe2ee_olm_channel_create_from_storage(
     const matrixe2ee_account *account,
     const char *partner_user_id,
     const char *partner_identity_key,
+    matrixe2ee_olm_channel **out,
+    matrixe2ee_error **err);
+
+/// Takes over the Olm sessions with one device that libolm (olm_pickle_session) has
+/// pickled.
+///
+/// An existing channel gets the sessions that it lacks, as older than its own; one
+/// that it has is not put back to an older state. On return they are on disk; from
+/// then on the old copies must not be used.
+///
+/// \param pickles a JSON list of pickles, in the order in which the sessions last
+/// received, the oldest first: ["...", "..."]. The last one encrypts.
+/// \param pickle_key the key that they were written with; wipe your copy after the
+/// call.
+/// \param out the channel, to be released with matrixe2ee_olm_channel_free().
+///
+/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, or a session
+/// between other devices), INVALID_KEY.
+matrixe2ee_status matrixe2ee_olm_channel_from_libolm_pickles(
+    const matrixe2ee_account *account,
+    const char *partner_user_id,
+    const char *partner_identity_key,
+    const char *pickles,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
     matrixe2ee_olm_channel **out,
     matrixe2ee_error **err);
 
@@ -910,9 +1062,9 @@ matrixe2ee_status matrixe2ee_olm_channel_encrypt(
 /// matrixe2ee_string_free(). It is secret: it may hold a room key.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed; ask
-/// matrixe2ee_olm_channel_should_create_new_session()), INVALID_MESSAGE,
-/// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed but the answer of
+/// matrixe2ee_olm_channel_should_create_new_session(): ask it), CLOCK_FAILED
+/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
 matrixe2ee_status matrixe2ee_olm_channel_decrypt(
     const matrixe2ee_olm_channel *channel,
@@ -982,6 +1134,9 @@ void matrixe2ee_olm_channel_free(matrixe2ee_olm_channel *channel);
 /// \param settings limits applied to the room's own values, each of them optional:
 /// {"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
 /// "reserve_ahead": 32, "old_shared_history_names": false}; NULL for these values.
+/// reserve_ahead (0 to 1000) says how many messages one write to disk serves; a
+/// crash skips the indices that were left, and they count as messages. With 0 or
+/// 1, each message is written by itself.
 /// \param out the session, to be released with
 /// matrixe2ee_outbound_megolm_session_free().
 ///
@@ -1005,6 +1160,35 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_create_from_storage(
     const matrixe2ee_account *account,
     const char *room_id,
     const char *session_id,
+    matrixe2ee_outbound_megolm_session **out,
+    matrixe2ee_error **err);
+
+/// Takes over an outbound session that libolm (olm_pickle_outbound_group_session)
+/// has pickled. It becomes the room's current one if the room has none. On return it
+/// is on disk; from then on the old copy must not be used.
+///
+/// A pickle does not say who has the key, and somebody who has left the room since
+/// may be among them. So
+/// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() answers
+/// SESSION_EXPIRED (make a new session), unless
+/// matrixe2ee_outbound_megolm_session_mark_as_sent() was told before which devices
+/// have the key, all of them. Nor does it say when the session was made: its age
+/// counts from now, its messages from its beginning.
+///
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that it was written with; wipe your copy after the
+/// call.
+/// \param out the session, to be released with
+/// matrixe2ee_outbound_megolm_session_free().
+///
+/// Errors: ALREADY_EXISTS (what is stored may have encrypted since), WRONG_KEY,
+/// INVALID_FIELD (not such a pickle), CLOCK_FAILED.
+matrixe2ee_status matrixe2ee_outbound_megolm_session_from_libolm_pickle(
+    const matrixe2ee_account *account,
+    const char *room_id,
+    const char *pickle,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
     matrixe2ee_outbound_megolm_session **out,
     matrixe2ee_error **err);
 
@@ -1054,6 +1238,8 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending
 ///
 /// \param devices the "device" objects that
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
+/// For a session that was taken over, the first call tells who has its key already:
+/// full device keys, as from /keys/query.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(
@@ -1100,6 +1286,9 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_erase(
 
 /// Releases a session handle. NULL, freed handles and handles of other kinds are
 /// ignored. What is stored stays.
+///
+/// The last handle of a session gives back what was reserved ahead and not used,
+/// which writes to disk: keep the handle while you write to the room.
 void matrixe2ee_outbound_megolm_session_free(matrixe2ee_outbound_megolm_session *session);
 
 /// The session that decrypts what the own outbound session encrypts, from its
@@ -1152,6 +1341,35 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(
 matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(
     const matrixe2ee_account *account,
     const char *session_data,
+    matrixe2ee_inbound_megolm_session **out,
+    matrixe2ee_error **err);
+
+/// Takes over an inbound session that libolm (olm_pickle_inbound_group_session) has
+/// pickled.
+///
+/// A pickle proves nothing about its origin: the session is not authenticated, until
+/// a room key that came through a channel proves it. If the session is stored
+/// already, the two are merged. On return it is on disk.
+///
+/// \param sender_key the identity key of the device that the session came from.
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that it was written with; wipe your copy after the
+/// call.
+/// \param sender_user_id the user of that device, if you have checked that: only
+/// this user's events are then decrypted with it. NULL if the owner is unknown.
+/// \param out the session, to be released with
+/// matrixe2ee_inbound_megolm_session_free().
+///
+/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_ROOM,
+/// WRONG_SENDER, MISMATCHED_SESSION_ID (another session is stored under its ID).
+matrixe2ee_status matrixe2ee_inbound_megolm_session_from_libolm_pickle(
+    const matrixe2ee_account *account,
+    const char *room_id,
+    const char *sender_key,
+    const char *pickle,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    const char *sender_user_id,
     matrixe2ee_inbound_megolm_session **out,
     matrixe2ee_error **err);
 

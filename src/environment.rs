@@ -63,10 +63,12 @@ thread_local! {
 impl Process {
     /// The current process; a thread that finds itself in a new one reseeds its
     /// random generator first, because a fork copies the generator's state (SEC-110).
+    /// So does every thread at its first call: the host may have drawn from the same
+    /// generator before it forked.
     pub(crate) fn current() -> Result<Self> {
-        let id = std::process::id();
+        let id = process_id();
         let last = LAST_PROCESS.replace(id);
-        if last != id && last != 0 {
+        if last != id {
             rand::rng()
                 .reseed()
                 .map_err(|_| E2eeError::store_io("the system gave no random bytes"))?;
@@ -82,6 +84,30 @@ impl Process {
             Err(E2eeError::forked("this handle was made before fork(); open a store of your own"))
         }
     }
+}
+
+#[cfg(not(test))]
+fn process_id() -> u32 {
+    std::process::id()
+}
+
+#[cfg(test)]
+fn process_id() -> u32 {
+    if FORKED.get() { !std::process::id() } else { std::process::id() }
+}
+
+#[cfg(test)]
+thread_local! {
+    static FORKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does something as a forked child would.
+#[cfg(test)]
+pub(crate) fn as_if_forked<T>(work: impl FnOnce() -> T) -> T {
+    FORKED.set(true);
+    let result = work();
+    FORKED.set(false);
+    result
 }
 
 /// Runs a host's callback; while it runs, calls from the same thread answer `BUSY`.

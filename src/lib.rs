@@ -34,8 +34,11 @@ mod error;
 mod handles;
 mod identifiers;
 mod json;
+mod libolm_import;
+mod libolm_pickles;
 mod megolm;
 mod olm;
+mod parallel;
 mod public_keys;
 mod room_settings;
 mod store;
@@ -51,12 +54,14 @@ pub use store::{StoreBackend, StoreChange, StoreEntry, contract as store_contrac
 /// The typed core behind the objects at the crate's root.
 pub mod typed {
     pub use crate::account::Account;
+    pub use crate::libolm_import::{Failure, Report, import_libolm_sessions};
     pub use crate::megolm::{
         Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo, Settings,
-        list_sessions,
+        decrypt_room_events, list_sessions,
     };
     pub use crate::olm::{
-        KnownPartner, OlmChannel, Partner, keys_claim_request, read_keys_claim_response,
+        KnownPartner, OlmChannel, Partner, encrypt_for_devices, keys_claim_request,
+        read_keys_claim_response,
     };
     pub use crate::store::Store;
 }

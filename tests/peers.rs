@@ -5,6 +5,8 @@
 //! `PEER_SEED=<number>` repeats a run, apart from the keys, which the libraries
 //! draw themselves.
 
+#[path = "peers/libolm_sessions.rs"]
+mod libolm_sessions;
 #[path = "peers/link.rs"]
 mod link;
 #[path = "peers/moving.rs"]
@@ -37,6 +39,7 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use traffic::{Direction, any_content, pick};
 
+use libolm_sessions::*;
 use moving::*;
 use olm_channels::*;
 use olm_conversations::*;
@@ -129,23 +132,32 @@ against_both![
     signed_json_of_any_shape_verifies_on_the_other_side,
 ];
 
-mod from_vodozemac_pickles {
-    #[test]
-    fn olm_sessions_continue_with_vodozemac() {
-        let name = "olm_sessions_continue_with_vodozemac";
-        super::perform(name, super::Program::Vodozemac, |stage| {
-            super::olm_sessions_continue_from_pickles(stage, super::Program::Vodozemac);
-        });
-    }
-
-    #[test]
-    fn olm_sessions_continue_with_libolm() {
-        if super::Program::Libolm.is_there() {
-            let name = "olm_sessions_continue_with_libolm";
-            super::perform(name, super::Program::Vodozemac, |stage| {
-                super::olm_sessions_continue_from_pickles(stage, super::Program::Libolm);
-            });
+/// The device that moves, and the partner that stays, each with either library.
+macro_rules! olm_sessions_move {
+    ($($name:ident $from:ident $partner:ident;)*) => {$(
+        #[test]
+        fn $name() {
+            if Program::$partner.is_there() {
+                perform(stringify!($name), Program::$from, |stage| {
+                    olm_sessions_continue_from_pickles(stage, Program::$partner);
+                });
+            }
         }
+    )*};
+}
+
+olm_sessions_move! {
+    olm_sessions_move_from_vodozemac_and_continue_with_vodozemac Vodozemac Vodozemac;
+    olm_sessions_move_from_vodozemac_and_continue_with_libolm Vodozemac Libolm;
+    olm_sessions_move_from_libolm_and_continue_with_vodozemac Libolm Vodozemac;
+    olm_sessions_move_from_libolm_and_continue_with_libolm Libolm Libolm;
+}
+
+against! {
+    from_libolm Libolm {
+        a_talk_with_skipped_messages_moves_and_goes_on,
+        rooms_move_in_both_directions,
+        ten_thousand_sessions_move_with_one_call,
     }
 }
 

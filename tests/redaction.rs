@@ -209,6 +209,13 @@ fn no_error_about_a_text_with_a_secret_repeats_it() {
         for text in spoiled(&pickle) {
             note(Account::from_vodozemac_pickle(store, "@l:x", "L", &text, bytes()).map(drop));
             note(Account::from_libolm_pickle(store, "@v:x", "V", &text, bytes()).map(drop));
+            let from = InboundMegolmSession::from_libolm_pickle;
+            note(from(account, "!r", &key, &text, bytes(), Some(CANARY.to_owned())).map(drop));
+            let from = OutboundMegolmSession::from_libolm_pickle;
+            note(from(account, "!r", &text, bytes()).map(drop));
+            let item = json!([{"kind": CANARY, "pickle": text}]).to_string();
+            let report = account.import_libolm_sessions(&item, bytes());
+            assert_text_free_of(&stage.needles, "the report", &report.unwrap());
         }
         for text in spoiled(&sessions) {
             let made =

@@ -1,7 +1,9 @@
 //! The life of fallback keys (S7, SEC-24) and of the sessions made from them (SEC-25).
 
 use serde::{Deserialize, Serialize};
-use vodozemac::olm::{Account as OlmAccount, PreKeyMessage};
+use vodozemac::olm::{Account as OlmAccount, PreKeyMessage, SessionKeys};
+use vodozemac::{Curve25519PublicKey, Curve25519SecretKey};
+use zeroize::Zeroizing;
 
 use super::{Account, AccountState};
 use crate::error::{E2eeError, Result};
@@ -12,6 +14,8 @@ use crate::store::collections::FALLBACK_SESSIONS;
 const MAX_AGE_MS: i64 = 7 * 24 * 3_600_000;
 /// How long the previous key is kept after the first use of the new one.
 const GRACE_MS: i64 = 3_600_000;
+/// Room for the pickle of an account with all the keys it may hold, so that no copy is left behind.
+const LARGEST_ACCOUNT: usize = 64 * 1024;
 
 /// The fallback keys whose private halves vodozemac keeps: at most two.
 #[derive(Serialize, Deserialize, Default, Clone)]
@@ -56,6 +60,24 @@ impl FallbackState {
         gone
     }
 
+    /// The keys that an imported account holds. How old they are and whether they were used, its
+    /// former library knew: a published one is replaced at the next upload.
+    pub(super) fn imported(account: &OlmAccount, now: i64) -> Result<Self> {
+        let keys = held_keys(account)?;
+        let current = keys.fallback_key.map(|held| FallbackKey {
+            public_key: Curve25519PublicKey::from(&held.key).to_base64(),
+            created_ms: now,
+            first_used_ms: None,
+            published: held.published,
+        });
+        let previous = keys.previous_fallback_key;
+        Ok(Self {
+            reported_used: current.as_ref().is_some_and(|key| key.published),
+            current,
+            previous: previous.map(|held| Curve25519PublicKey::from(&held.key).to_base64()),
+        })
+    }
+
     pub(super) fn mark_as_published(&mut self) {
         if let Some(key) = &mut self.current {
             key.published = true;
@@ -78,6 +100,50 @@ impl FallbackState {
     fn holds(&self, public_key: &str) -> bool {
         self.current.as_ref().is_some_and(|key| key.public_key == public_key)
             || self.previous.as_deref() == Some(public_key)
+    }
+}
+
+/// The part of vodozemac's pickle that tells what it does not: keys that are published already.
+#[derive(Deserialize)]
+struct AccountMirror {
+    fallback_keys: HeldKeys,
+}
+
+#[derive(Deserialize)]
+struct HeldKeys {
+    fallback_key: Option<HeldKey>,
+    previous_fallback_key: Option<HeldKey>,
+}
+
+#[derive(Deserialize)]
+struct HeldKey {
+    key: Curve25519SecretKey,
+    published: bool,
+}
+
+fn held_keys(account: &OlmAccount) -> Result<HeldKeys> {
+    let mut pickle = Zeroizing::new(Vec::with_capacity(LARGEST_ACCOUNT));
+    rmp_serde::encode::write_named(&mut *pickle, &account.pickle())
+        .ok()
+        .and_then(|()| rmp_serde::from_slice::<AccountMirror>(&pickle).ok())
+        .map(|mirror| mirror.fallback_keys)
+        .ok_or_else(|| E2eeError::panic("vodozemac's pickles of accounts have another form"))
+}
+
+impl Account {
+    /// Notes that a session from elsewhere was made from a fallback key that is still held: its
+    /// first message must make no second one, also after the session is gone (SEC-25).
+    pub(crate) fn note_imported_session(
+        &self,
+        keys: &SessionKeys,
+        batch: &mut Batch,
+    ) -> Result<()> {
+        let public_key = keys.one_time_key.to_base64();
+        if !self.state()?.published.fallback.holds(&public_key) {
+            return Ok(());
+        }
+        let key = self.record_key(FALLBACK_SESSIONS, &[&public_key, &keys.session_id()]);
+        batch.put(&key, &true)
     }
 }
 

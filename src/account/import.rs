@@ -1,12 +1,13 @@
-//! Accounts from libolm and vodozemac pickles. The one place that reads libolm's format (SEC-111).
+//! Accounts from libolm and vodozemac pickles.
 
 use std::sync::Arc;
 
+use vodozemac::PickleError;
 use vodozemac::olm::{Account as OlmAccount, AccountPickle};
-use vodozemac::{LibolmPickleError, PickleError};
 
 use super::Account;
 use crate::error::{E2eeError, Result};
+use crate::libolm_pickles;
 use crate::store::Store;
 
 impl Account {
@@ -18,7 +19,7 @@ impl Account {
         pickle: &str,
         pickle_key: &[u8],
     ) -> Result<Self> {
-        let account = OlmAccount::from_libolm_pickle(pickle, pickle_key).map_err(libolm_error)?;
+        let account = libolm_pickles::account(pickle, pickle_key)?;
         Self::adopt(store, user_id, device_id, account)
     }
 
@@ -51,15 +52,5 @@ pub(crate) fn pickle_error(error: PickleError) -> E2eeError {
         PickleError::Serialization(_) => {
             E2eeError::invalid_field("pickle", "does not hold what was expected")
         }
-    }
-}
-
-fn libolm_error(error: LibolmPickleError) -> E2eeError {
-    match error {
-        LibolmPickleError::Decryption(_) => {
-            E2eeError::wrong_key("the pickle key does not fit the pickle")
-        }
-        LibolmPickleError::Base64(_) => E2eeError::invalid_field("pickle", "is not valid base64"),
-        _ => E2eeError::invalid_field("pickle", "does not hold a libolm account"),
     }
 }

@@ -2,11 +2,12 @@
 
 mod fallback;
 mod import;
+mod life;
 mod record;
 mod upload;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Weak};
 
 use serde_json::json;
 use vodozemac::olm::{Account as OlmAccount, PreKeyMessage, Session, SessionConfig};
@@ -16,9 +17,14 @@ use crate::device_keys::{MEGOLM_ALGORITHM, OLM_ALGORITHM};
 use crate::error::{E2eeError, Result};
 use crate::identifiers::{check_device_id, check_user_id};
 use crate::json::{self, Object};
-use crate::store::{Batch, Live, LiveGuard, LiveRegistry, RecordKey, Store, Vault, collections};
+use crate::store::{
+    Batch, Live, LiveGuard, LiveRegistry, RecordKey, Store, Vault, WriteBack, collections,
+};
 
 pub(crate) use import::{pickle_error, vodozemac_pickle_key};
+pub use life::Entered;
+pub(crate) use life::EnteredAlone;
+pub(crate) use life::Life;
 pub(crate) use record::AccountState;
 
 /// An account that is open in a store. Channels and sessions hold it, and so the store.
@@ -38,13 +44,13 @@ pub struct Account {
 struct Shared {
     state: Live<AccountState>,
     /// The channels and sessions of this account that are open.
-    children: LiveRegistry,
-    erased: RwLock<bool>,
+    children: Arc<LiveRegistry>,
+    life: Life,
 }
 
 impl Shared {
-    fn new() -> Self {
-        Self { state: Live::new(), children: LiveRegistry::new(), erased: RwLock::new(false) }
+    fn new(store: &Store) -> Self {
+        Self { state: Live::new(), children: store.new_children(), life: Life::default() }
     }
 }
 
@@ -84,10 +90,11 @@ impl Account {
         account: OlmAccount,
     ) -> Result<Self> {
         let opening = Opening::new(store, user_id, device_id)?;
+        let now = store.now_ms()?;
         opening
             .shared
             .state
-            .create(|| opening.load(), || opening.commit(AccountState::imported(account)))?;
+            .create(|| opening.load(), || opening.commit(AccountState::imported(account, now)?))?;
         let state = opening.shared.state.lock(|| opening.load())?;
         opening.account(&state)
     }
@@ -145,11 +152,34 @@ impl Account {
     /// thread could wait for an `erase` that waits for the first.
     pub fn enter(&self) -> Result<Entered<'_>> {
         self.store.enter()?;
-        let erased = self.shared.erased.read().unwrap_or_else(PoisonError::into_inner);
-        if *erased {
-            return Err(E2eeError::not_found("the account was erased"));
-        }
-        Ok(Entered { _guard: erased })
+        self.shared.life.enter()
+    }
+
+    /// As `enter`, where nothing may fail or wait.
+    pub(crate) fn try_enter(&self) -> Option<Entered<'_>> {
+        self.store.enter().ok()?;
+        self.shared.life.try_enter()
+    }
+
+    /// Asked again under the lock of a state that is to be read: after `shut_down`, nothing is.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.store.enter()
+    }
+
+    pub(crate) fn life(&self) -> &Life {
+        &self.shared.life
+    }
+
+    /// Has an object of this account write its state back when the store is shut down.
+    pub(crate) fn add_write_back(&self, object: Weak<dyn WriteBack>) {
+        self.store.add_write_back(object);
+    }
+
+    /// As `enter`, for a call that changes many objects at once: no other call on this account or
+    /// on anything of it runs while this is held.
+    pub(crate) fn enter_alone(&self) -> Result<EnteredAlone<'_>> {
+        self.store.enter()?;
+        self.shared.life.enter_alone()
     }
 
     pub(crate) fn state(&self) -> Result<LiveGuard<'_, AccountState>> {
@@ -215,10 +245,12 @@ impl Account {
     /// Deletes the account and all that is stored under it, in one commit.
     pub fn erase(&self) -> Result<()> {
         self.store.enter()?;
-        let mut erased = self.shared.erased.write().unwrap_or_else(PoisonError::into_inner);
+        let mut erased = self.shared.life.end();
         if *erased {
             return Err(E2eeError::not_found("the account was erased"));
         }
+        // Again: what `shut_down` writes back must not follow upon the deletion.
+        self.store.enter()?;
         let mut batch = Batch::new();
         for collection in collections::OF_AN_ACCOUNT {
             for key in self.vault().scan_keys(collection, &[&self.user_id, &self.device_id])? {
@@ -230,14 +262,10 @@ impl Account {
         *erased = result.is_ok() || matches!(record::load(self.vault(), &self.key), Ok(None));
         if *erased {
             self.store.live().forget(&self.key);
+            self.shared.children.retire();
         }
         result
     }
-}
-
-/// Proof that the account may be used; it cannot be erased while this is held.
-pub struct Entered<'a> {
-    _guard: RwLockReadGuard<'a, bool>,
 }
 
 /// An account on its way to being opened.
@@ -255,10 +283,10 @@ impl<'a> Opening<'a> {
         check_user_id("user_id", user_id)?;
         check_device_id("device_id", device_id)?;
         let key = store.vault().key(collections::ACCOUNTS, &[user_id, device_id]);
-        let mut shared = store.live().get_or_insert(&key, Shared::new);
-        if *shared.erased.read().unwrap_or_else(PoisonError::into_inner) {
+        let mut shared = store.live().get_or_insert(&key, || Shared::new(store));
+        if shared.life.is_over() {
             // It was being erased at this moment, and is forgotten by now: start anew.
-            shared = store.live().get_or_insert(&key, Shared::new);
+            shared = store.live().get_or_insert(&key, || Shared::new(store));
         }
         Ok(Self { store, user_id, device_id, key, shared })
     }

@@ -30,8 +30,9 @@ impl AccountState {
     }
 
     /// An account from elsewhere: what the server holds is not known until it says so.
-    pub(super) fn imported(account: OlmAccount) -> Self {
-        Self { account, published: Published::default() }
+    pub(super) fn imported(account: OlmAccount, now: i64) -> Result<Self> {
+        let fallback = FallbackState::imported(&account, now)?;
+        Ok(Self { account, published: Published { fallback, ..Published::default() } })
     }
 }
 
@@ -93,4 +94,37 @@ pub(super) fn put(
             published: &state.published,
         },
     )
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::AccountState;
+    use crate::account::Account;
+    use crate::store::Store;
+
+    // S8, SEC-100: a server that refuses everything for ever.
+    #[test]
+    fn the_list_of_refused_keys_does_not_grow_beyond_the_keys_that_there_are() {
+        let store = Store::in_memory(&[7; 32]).unwrap();
+        let account = Account::open(&store, "@alice:a.org", "ALICE").unwrap();
+        let refuse = || {
+            account.keys_upload_request().unwrap().unwrap();
+            let body = r#"{"error": "One time key already exists"}"#;
+            account.receive_keys_upload_response(400, body).unwrap();
+        };
+        refuse();
+        // As many as vodozemac keeps: the first ones have to make room.
+        let mut state = account.state().unwrap();
+        let generate = |state: &mut AccountState| {
+            state.account.generate_one_time_keys(5000);
+            Ok(())
+        };
+        state.change(generate).unwrap();
+        drop(state);
+        refuse();
+        let state = account.state().unwrap();
+        let keys = state.account.one_time_keys().len();
+        assert_eq!((keys, state.published.skipped.len()), (5000, 5000));
+    }
 }

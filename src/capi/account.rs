@@ -218,9 +218,10 @@ pub unsafe extern "C" fn matrixe2ee_account_keys_upload_request(
 ///
 /// \param http_status the HTTP status of the answer.
 /// \param body the body of the answer, for example {"one_time_key_counts":
-/// {"signed_curve25519": 50}}.
+/// {"signed_curve25519": 50}}; after a 200, one that cannot be read counts as one
+/// without counts.
 ///
-/// Errors: INVALID_FIELD (no request is open), INVALID_JSON, TOO_LARGE.
+/// Errors: INVALID_FIELD (no request is open), CLOCK_FAILED (with 400).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_account_receive_keys_upload_response(
     account: *const matrixe2ee_account,
@@ -244,7 +245,7 @@ pub unsafe extern "C" fn matrixe2ee_account_receive_keys_upload_response(
 /// \param unused_fallback_types "device_unused_fallback_key_types":
 /// ["signed_curve25519"]; NULL if the answer has no such field.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_account_receive_key_counts(
     account: *const matrixe2ee_account,
@@ -281,6 +282,56 @@ pub unsafe extern "C" fn matrixe2ee_account_sign_json(
     unsafe { answer(out, err, || borrow(account)?.sign_json(text("object", object)?)) }
 }
 
+/// Encrypts events for many devices, each in the channel that is stored for it, on
+/// all cores and with one commit.
+///
+/// On return all sessions are on disk. If the call fails, nothing was encrypted.
+///
+/// \param items [{"user_id": "@bob:example.org", "identity_key": "...", "type":
+/// "m.room_key", "content": {...}}]; a device may occur more than once.
+/// \param out a list in the order of the items: [{"content": {content of
+/// m.room.encrypted}}, {"error": {"code": 500, "name": "NOT_FOUND", "detail":
+/// "..."}}], to be released with matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one item is in
+/// its place in the list: NOT_FOUND (no channel to the device is stored),
+/// UNKNOWN_FINGERPRINT, NO_SESSION, INVALID_JSON, INVALID_FIELD, INVALID_KEY,
+/// TOO_LARGE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_encrypt_for_devices(
+    account: *const matrixe2ee_account,
+    items: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.encrypt_for_devices(text("items", items)?)) }
+}
+
+/// Decrypts events of any rooms with the sessions that are stored, on all cores and
+/// with one commit.
+///
+/// On return it is recorded which events have used their message indices.
+///
+/// \param events a list of events as for matrixe2ee_inbound_megolm_session_decrypt().
+/// \param out a list in the order of the events: [{"event": {...}}, {"error":
+/// {"code": 200, "name": "NO_SESSION", "detail": "..."}}], to be released with
+/// matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one event is
+/// in its place in the list: NO_SESSION (its room key is not there), and what
+/// matrixe2ee_inbound_megolm_session_decrypt() may answer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_decrypt_room_events(
+    account: *const matrixe2ee_account,
+    events: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.decrypt_room_events(text("events", events)?)) }
+}
+
 /// Lists the inbound Megolm sessions that are stored.
 ///
 /// \param room_id only those of this room; NULL for all.
@@ -300,6 +351,50 @@ pub unsafe extern "C" fn matrixe2ee_account_list_sessions(
     // SAFETY: the caller keeps the header's rules on arguments.
     unsafe {
         answer(out, err, || borrow(account)?.list_sessions(optional_text("room_id", room_id)?))
+    }
+}
+
+/// Takes over sessions that libolm has pickled, of all kinds and in any number: as
+/// matrixe2ee_olm_channel_from_libolm_pickles(),
+/// matrixe2ee_inbound_megolm_session_from_libolm_pickle() and
+/// matrixe2ee_outbound_megolm_session_from_libolm_pickle() do it one by one.
+///
+/// They are written to disk in chunks of about 1,000, in the order of the list;
+/// other calls on this account wait meanwhile. After an error or a crash, what was
+/// written stays: make the same call again, it finds that stored ("known") and goes
+/// on.
+///
+/// \param sessions [{"kind": "olm", "user_id": "@bob:example.org", "identity_key":
+/// "...", "pickle": "..."}, {"kind": "inbound_megolm", "room_id":
+/// "!r:example.org", "sender_key": "...", "pickle": "...", "sender_user_id":
+/// "@bob:example.org"}, {"kind": "outbound_megolm", "room_id": "!r:example.org",
+/// "pickle": "..."}]; "sender_user_id" is optional. The sessions with one device
+/// stand in the order in which they last received, the oldest first.
+/// \param pickle_key the key that all were written with; wipe your copy after the
+/// call.
+/// \param out {"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed":
+/// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
+/// "merged" sessions were stored and can decrypt more now; "surplus" ones were left
+/// out because their channel has 8 newer ones; "failed" ones spoil no other.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_import_libolm_sessions(
+    account: *const matrixe2ee_account,
+    sessions: *const c_char,
+    pickle_key: *const u8,
+    pickle_key_len: usize,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            borrow(account)?.import_libolm_sessions(
+                text("sessions", sessions)?,
+                secret("pickle_key", pickle_key, pickle_key_len)?,
+            )
+        })
     }
 }
 

@@ -8,6 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
 
+use zeroize::Zeroize;
+
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::strings;
 use super::tickets::{self, Ticketed};
@@ -163,6 +165,18 @@ pub(super) unsafe fn secret(name: &str, value: *const u8, length: usize) -> Resu
     }
     // SAFETY: not NULL, and the caller promises `length` bytes, far fewer than isize::MAX.
     Ok(unsafe { std::slice::from_raw_parts(value, length) }.to_vec())
+}
+
+/// Copies a passphrase; whoever receives the copy wipes it.
+///
+/// SAFETY: as for [`secret`].
+pub(super) unsafe fn secret_text(name: &str, value: *const u8, length: usize) -> Result<String> {
+    // SAFETY: the caller promises what `secret` asks for.
+    let bytes = unsafe { secret(name, value, length) }?;
+    String::from_utf8(bytes).map_err(|error| {
+        error.into_bytes().zeroize();
+        E2eeError::invalid_utf8(format!("{name} is not UTF-8"))
+    })
 }
 
 /// Copies a table of functions.

@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use super::account::matrixe2ee_account;
-use super::boundary::{answer, optional_number, optional_text, perform, release, text};
+use super::boundary::{answer, optional_number, optional_text, perform, release, secret, text};
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::outbound_megolm_session::matrixe2ee_outbound_megolm_session;
 use super::tickets::{borrow, free};
@@ -93,6 +93,51 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_export(
             InboundMegolmSession::from_export(
                 &*borrow(account)?,
                 text("session_data", session_data)?,
+            )
+        })
+    }
+}
+
+/// Takes over an inbound session that libolm (olm_pickle_inbound_group_session) has
+/// pickled.
+///
+/// A pickle proves nothing about its origin: the session is not authenticated, until
+/// a room key that came through a channel proves it. If the session is stored
+/// already, the two are merged. On return it is on disk.
+///
+/// \param sender_key the identity key of the device that the session came from.
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that it was written with; wipe your copy after the
+/// call.
+/// \param sender_user_id the user of that device, if you have checked that: only
+/// this user's events are then decrypted with it. NULL if the owner is unknown.
+/// \param out the session, to be released with
+/// matrixe2ee_inbound_megolm_session_free().
+///
+/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_ROOM,
+/// WRONG_SENDER, MISMATCHED_SESSION_ID (another session is stored under its ID).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_libolm_pickle(
+    account: *const matrixe2ee_account,
+    room_id: *const c_char,
+    sender_key: *const c_char,
+    pickle: *const c_char,
+    pickle_key: *const u8,
+    pickle_key_len: usize,
+    sender_user_id: *const c_char,
+    out: *mut *mut matrixe2ee_inbound_megolm_session,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            InboundMegolmSession::from_libolm_pickle(
+                &*borrow(account)?,
+                text("room_id", room_id)?,
+                text("sender_key", sender_key)?,
+                text("pickle", pickle)?,
+                secret("pickle_key", pickle_key, pickle_key_len)?,
+                optional_text("sender_user_id", sender_user_id)?,
             )
         })
     }

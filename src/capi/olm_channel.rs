@@ -68,7 +68,7 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_outbound_channel(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
 /// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
-/// 1), ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
+/// 1), CLOCK_FAILED, ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
 /// and decrypt there).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_encrypted_message(
@@ -117,6 +117,46 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_storage(
                 &*borrow(account)?,
                 text("partner_user_id", partner_user_id)?,
                 text("partner_identity_key", partner_identity_key)?,
+            )
+        })
+    }
+}
+
+/// Takes over the Olm sessions with one device that libolm (olm_pickle_session) has
+/// pickled.
+///
+/// An existing channel gets the sessions that it lacks, as older than its own; one
+/// that it has is not put back to an older state. On return they are on disk; from
+/// then on the old copies must not be used.
+///
+/// \param pickles a JSON list of pickles, in the order in which the sessions last
+/// received, the oldest first: ["...", "..."]. The last one encrypts.
+/// \param pickle_key the key that they were written with; wipe your copy after the
+/// call.
+/// \param out the channel, to be released with matrixe2ee_olm_channel_free().
+///
+/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, or a session
+/// between other devices), INVALID_KEY.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_olm_channel_from_libolm_pickles(
+    account: *const matrixe2ee_account,
+    partner_user_id: *const c_char,
+    partner_identity_key: *const c_char,
+    pickles: *const c_char,
+    pickle_key: *const u8,
+    pickle_key_len: usize,
+    out: *mut *mut matrixe2ee_olm_channel,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            OlmChannel::from_libolm_pickles(
+                &*borrow(account)?,
+                text("partner_user_id", partner_user_id)?,
+                text("partner_identity_key", partner_identity_key)?,
+                text("pickles", pickles)?,
+                secret("pickle_key", pickle_key, pickle_key_len)?,
             )
         })
     }
@@ -245,9 +285,9 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_encrypt(
 /// matrixe2ee_string_free(). It is secret: it may hold a room key.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed; ask
-/// matrixe2ee_olm_channel_should_create_new_session()), INVALID_MESSAGE,
-/// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed but the answer of
+/// matrixe2ee_olm_channel_should_create_new_session(): ask it), CLOCK_FAILED
+/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_decrypt(

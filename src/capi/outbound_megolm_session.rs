@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 
 use super::account::matrixe2ee_account;
-use super::boundary::{answer, optional_text, perform, release, text};
+use super::boundary::{answer, optional_text, perform, release, secret, text};
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::tickets::{borrow, free};
 use crate::OutboundMegolmSession;
@@ -20,6 +20,9 @@ pub struct matrixe2ee_outbound_megolm_session {
 /// \param settings limits applied to the room's own values, each of them optional:
 /// {"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
 /// "reserve_ahead": 32, "old_shared_history_names": false}; NULL for these values.
+/// reserve_ahead (0 to 1000) says how many messages one write to disk serves; a
+/// crash skips the indices that were left, and they count as messages. With 0 or
+/// 1, each message is written by itself.
 /// \param out the session, to be released with
 /// matrixe2ee_outbound_megolm_session_free().
 ///
@@ -67,6 +70,49 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_create_from_storage(
                 &*borrow(account)?,
                 text("room_id", room_id)?,
                 optional_text("session_id", session_id)?,
+            )
+        })
+    }
+}
+
+/// Takes over an outbound session that libolm (olm_pickle_outbound_group_session)
+/// has pickled. It becomes the room's current one if the room has none. On return it
+/// is on disk; from then on the old copy must not be used.
+///
+/// A pickle does not say who has the key, and somebody who has left the room since
+/// may be among them. So
+/// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() answers
+/// SESSION_EXPIRED (make a new session), unless
+/// matrixe2ee_outbound_megolm_session_mark_as_sent() was told before which devices
+/// have the key, all of them. Nor does it say when the session was made: its age
+/// counts from now, its messages from its beginning.
+///
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that it was written with; wipe your copy after the
+/// call.
+/// \param out the session, to be released with
+/// matrixe2ee_outbound_megolm_session_free().
+///
+/// Errors: ALREADY_EXISTS (what is stored may have encrypted since), WRONG_KEY,
+/// INVALID_FIELD (not such a pickle), CLOCK_FAILED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_from_libolm_pickle(
+    account: *const matrixe2ee_account,
+    room_id: *const c_char,
+    pickle: *const c_char,
+    pickle_key: *const u8,
+    pickle_key_len: usize,
+    out: *mut *mut matrixe2ee_outbound_megolm_session,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            OutboundMegolmSession::from_libolm_pickle(
+                &*borrow(account)?,
+                text("room_id", room_id)?,
+                text("pickle", pickle)?,
+                secret("pickle_key", pickle_key, pickle_key_len)?,
             )
         })
     }
@@ -137,6 +183,8 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_get_session_key_for_
 ///
 /// \param devices the "device" objects that
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
+/// For a session that was taken over, the first call tells who has its key already:
+/// full device keys, as from /keys/query.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 #[unsafe(no_mangle)]
@@ -207,6 +255,9 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_erase(
 
 /// Releases a session handle. NULL, freed handles and handles of other kinds are
 /// ignored. What is stored stays.
+///
+/// The last handle of a session gives back what was reserved ahead and not used,
+/// which writes to disk: keep the handle while you write to the room.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_free(
     session: *mut matrixe2ee_outbound_megolm_session,

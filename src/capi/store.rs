@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{answer, perform, release, secret, table, text};
+use super::boundary::{answer, perform, release, secret, secret_text, table, text};
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::store_backend::{ForeignBackend, matrixe2ee_store_backend};
 use super::tickets::{borrow, free};
@@ -129,6 +129,91 @@ pub unsafe extern "C" fn matrixe2ee_store_open_sqlite(
     // SAFETY: the caller keeps the header's rules on arguments.
     unsafe {
         answer(out, err, || Store::open_sqlite(text("path", path)?, secret("key", key, key_len)?))
+    }
+}
+
+/// Opens the store in an SQLite file with a passphrase, or creates the file.
+///
+/// As matrixe2ee_store_open_sqlite(), for a secret that a person types: Argon2id
+/// (RFC 9106: 64 MiB of memory, 3 passes, 4 lanes) makes it into a key, which
+/// takes some 0.2 seconds at each opening.
+///
+/// \param path the file, as UTF-8.
+/// \param passphrase UTF-8, not empty, not necessarily NUL-terminated; wipe your
+/// copy after the call.
+/// \param out the store, to be released with matrixe2ee_store_free().
+///
+/// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (empty or too long),
+/// INVALID_FIELD (the path names no file), STORE_IN_USE, WRONG_KEY (another
+/// passphrase, or a store that is opened with a key), CORRUPT, NEWER_FORMAT,
+/// STORE_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_open_sqlite_with_passphrase(
+    path: *const c_char,
+    passphrase: *const u8,
+    passphrase_len: usize,
+    out: *mut *mut matrixe2ee_store,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            let path = text("path", path)?;
+            let passphrase = secret_text("passphrase", passphrase, passphrase_len)?;
+            Store::open_sqlite_with_passphrase(path, passphrase)
+        })
+    }
+}
+
+/// Lets another key open the store from now on, in place of the former key or
+/// passphrase.
+///
+/// One small record is rewritten, at once, and is durable when this returns: a
+/// crash leaves the former key working or the new one. The records are not
+/// encrypted anew: who has the former key and an old copy of the file can read
+/// that copy.
+///
+/// \param new_key 32 random bytes; wipe your copy after the call.
+///
+/// Errors: NULL_POINTER, INVALID_LENGTH (new_key_len is not 32), STORE_CLOSED,
+/// STORE_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_rekey(
+    store: *const matrixe2ee_store,
+    new_key: *const u8,
+    new_key_len: usize,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        perform(err, || {
+            let store = borrow(store)?;
+            store.rekey(secret("new_key", new_key, new_key_len)?)
+        })
+    }
+}
+
+/// As matrixe2ee_store_rekey(), with a passphrase: from now on
+/// matrixe2ee_store_open_sqlite_with_passphrase() opens the store.
+///
+/// \param passphrase UTF-8, not empty; wipe your copy after the call.
+///
+/// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (empty or too long),
+/// INVALID_FIELD (a foreign store, which is opened with keys only), STORE_CLOSED,
+/// STORE_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_rekey_with_passphrase(
+    store: *const matrixe2ee_store,
+    passphrase: *const u8,
+    passphrase_len: usize,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        perform(err, || {
+            let store = borrow(store)?;
+            store.rekey_with_passphrase(secret_text("passphrase", passphrase, passphrase_len)?)
+        })
     }
 }
 

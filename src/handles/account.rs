@@ -1,13 +1,16 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::Store;
+use super::{Store, batch};
 use crate::account;
 use crate::error::Result;
 use crate::json::{self, ARGUMENT_LIMIT};
-use crate::megolm::list_sessions;
+use crate::libolm_import::import_libolm_sessions;
+use crate::megolm::{decrypt_room_events, list_sessions};
+use crate::olm;
 
 /// One device's account: its long-term keys and the one-time and fallback keys that it publishes.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
@@ -26,7 +29,8 @@ impl Account {
     /// Opens the account of a device, or creates it if the store has none: then new keys are
     /// drawn, and are durable when this returns. All handles on one account share its state.
     ///
-    /// Errors: INVALID_FIELD (an ID is malformed), STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: INVALID_FIELD (an ID is malformed), STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn open(store: &Store, user_id: &str, device_id: &str) -> Result<Arc<Self>> {
         let core = account::Account::open(&store.core, user_id, device_id)?;
@@ -120,9 +124,10 @@ impl Account {
     /// 200 publishes the keys; 400 with "already exists" gives up the key IDs that it names and
     /// closes the upload; any other status leaves the upload open, to be sent again.
     ///
-    /// `body`: the answer, for example `{"one_time_key_counts": {"signed_curve25519": 50}}`.
+    /// `body`: the answer, for example `{"one_time_key_counts": {"signed_curve25519": 50}}`; after
+    /// a 200, a body that cannot be read counts as one without counts.
     ///
-    /// Errors: INVALID_FIELD (no upload is open), INVALID_JSON, STORE_CLOSED, STORE_IO.
+    /// Errors: INVALID_FIELD (no upload is open), CLOCK_FAILED (400), STORE_CLOSED, STORE_IO.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
         self.core.receive_keys_upload_response(http_status, body)
     }
@@ -133,7 +138,7 @@ impl Account {
     /// `{}` means none. `unused_fallback_types`: `device_unused_fallback_key_types`, for example
     /// `["signed_curve25519"]`; null if the server does not say.
     ///
-    /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
+    /// Errors: INVALID_JSON, INVALID_FIELD, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     pub fn receive_key_counts(
         &self,
         one_time_counts: &str,
@@ -155,12 +160,71 @@ impl Account {
         json::to_text(&self.core.sign_json(object)?)
     }
 
+    /// Encrypts events for many devices, each in its stored channel, on all cores and with one
+    /// commit. The answer is a list in the same order, each item `{"content": {content of
+    /// m.room.encrypted}}` as from `OlmChannel.encrypt`, or `{"error": ...}` if there is no such
+    /// channel (NOT_FOUND) or that item alone cannot be encrypted.
+    ///
+    /// All sessions are durable before this returns. If it fails, nothing was encrypted.
+    ///
+    /// `items`: `[{"user_id": "@bob:example.org", "identity_key": "...", "type": "m.room_key",
+    /// "content": {...}}]`. A device may occur more than once.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO,
+    /// NOT_FOUND (the account was erased).
+    pub fn encrypt_for_devices(&self, items: &str) -> Result<String> {
+        let items: Vec<&RawValue> = json::parse_raw_list("items", items, ARGUMENT_LIMIT)?;
+        batch::contents(olm::encrypt_for_devices(&self.core, &items)?)
+    }
+
+    /// Decrypts events of any rooms with the stored sessions, on all cores and with one commit.
+    /// The answer is a list in the same order, each item `{"event": ...}` as from
+    /// `InboundMegolmSession.decrypt`, or `{"error": ...}`; NO_SESSION if the key is missing.
+    ///
+    /// `events`: a list of events, each with `event_id`, `sender`, `room_id` (a /sync answer
+    /// leaves it out: add it), `content` and, if known, `origin_server_ts`.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO,
+    /// NOT_FOUND (the account was erased).
+    pub fn decrypt_room_events(&self, events: &str) -> Result<String> {
+        let events: Vec<&RawValue> = json::parse_raw_list("events", events, ARGUMENT_LIMIT)?;
+        batch::events(decrypt_room_events(&self.core, &events)?)
+    }
+
     /// The stored inbound sessions, of one room or of all: `[{"room_id", "session_id",
     /// "sender_key", "owner_user_id"?, "first_known_index", "authenticated"}]`.
     ///
-    /// Errors: INVALID_FIELD (room ID), STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: INVALID_FIELD (room ID), STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     pub fn list_sessions(&self, room_id: Option<String>) -> Result<String> {
         json::to_text(&list_sessions(&self.core, room_id.as_deref())?)
+    }
+
+    /// Stores sessions that libolm pickled, of all kinds and in any number, as
+    /// `OlmChannel.from_libolm_pickles`, `InboundMegolmSession.from_libolm_pickle` and
+    /// `OutboundMegolmSession.from_libolm_pickle` do it one by one.
+    ///
+    /// They are committed in chunks of about 1,000, in the order of the list, while no other call
+    /// on this account runs. After an error or a crash, what was committed stays: make the same
+    /// call again, it finds that stored ("known") and goes on. The report counts what is durable
+    /// when this returns.
+    ///
+    /// `sessions`: `[{"kind": "olm", "user_id": "@bob:hs", "identity_key": "...", "pickle": "..."},
+    /// {"kind": "inbound_megolm", "room_id": "!room:hs", "sender_key": "...", "pickle": "...",
+    /// "sender_user_id": "@bob:hs"}, {"kind": "outbound_megolm", "room_id": "!room:hs", "pickle":
+    /// "..."}]`; `sender_user_id` is optional. The sessions with one device stand in the order in
+    /// which they last received, oldest first. `pickle_key`: the bytes that all were pickled with.
+    ///
+    /// Returns `{"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed": [{"index": 4,
+    /// "error": {...}}]}`: `merged` sessions were stored and can decrypt more now; `surplus` ones
+    /// were left out, because their channel has 8 newer ones; `failed` ones spoil no other.
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED, STORE_CLOSED,
+    /// STORE_IO.
+    pub fn import_libolm_sessions(&self, sessions: &str, pickle_key: Vec<u8>) -> Result<String> {
+        let pickle_key = Zeroizing::new(pickle_key);
+        let sessions = json::parse_raw_list("sessions", sessions, ARGUMENT_LIMIT)?;
+        json::to_text(&import_libolm_sessions(&self.core, &sessions, &pickle_key)?)
     }
 
     /// Deletes the account and everything stored under it. Every handle on it, its channels and

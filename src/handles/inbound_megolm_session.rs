@@ -2,11 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
+use zeroize::Zeroizing;
 
-use super::{Account, OutboundMegolmSession};
-use crate::error::{E2eeError, Result};
+use super::{Account, OutboundMegolmSession, batch};
+use crate::error::Result;
 use crate::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
-use crate::megolm::{self, Decrypted};
+use crate::megolm;
 
 /// The receiving half of a Megolm session: decrypts a room's events and refuses replayed ones.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
@@ -18,14 +19,6 @@ impl fmt::Debug for InboundMegolmSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboundMegolmSession").finish_non_exhaustive()
     }
-}
-
-/// One item of a batch: `{"event": ...}` or `{"error": ...}`.
-#[derive(serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Item {
-    Event(Decrypted),
-    Error(E2eeError),
 }
 
 #[cfg_attr(feature = "uniffi", uniffi::export)]
@@ -80,10 +73,42 @@ impl InboundMegolmSession {
         Ok(Arc::new(Self { core }))
     }
 
+    /// A session that libolm pickled, merged like `from_room_key`; durable when this returns.
+    ///
+    /// A pickle proves nothing of its origin, so the session counts as not authenticated until a
+    /// room key over Olm proves it. Its owner is `sender_user_id`, or unknown with null: name the
+    /// user of the device whose identity key `sender_key` is, if your program has verified that.
+    ///
+    /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
+    ///
+    /// Errors: WRONG_KEY, INVALID_FIELD, INVALID_KEY, WRONG_ROOM, WRONG_SENDER,
+    /// MISMATCHED_SESSION_ID (another session has this ID), STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_libolm_pickle(
+        account: &Account,
+        room_id: &str,
+        sender_key: &str,
+        pickle: &str,
+        pickle_key: Vec<u8>,
+        sender_user_id: Option<String>,
+    ) -> Result<Arc<Self>> {
+        let key = Zeroizing::new(pickle_key);
+        let core = megolm::InboundMegolmSession::from_libolm_pickle(
+            &account.core,
+            room_id,
+            sender_key,
+            pickle,
+            &key,
+            sender_user_id.as_deref(),
+        )?;
+        Ok(Arc::new(Self { core }))
+    }
+
     /// Opens a stored session. If `sender_user_id` is given and the session's owner is known to
     /// be somebody else, there is no such session.
     ///
-    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_storage(
         account: &Account,
@@ -124,13 +149,7 @@ impl InboundMegolmSession {
     /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO.
     pub fn decrypt_many(&self, events: &str) -> Result<String> {
         let events: Vec<&RawValue> = json::parse_raw_list("events", events, ARGUMENT_LIMIT)?;
-        let items: Vec<Item> = self
-            .core
-            .decrypt_many(&events)?
-            .into_iter()
-            .map(|result| result.map_or_else(Item::Error, Item::Event))
-            .collect();
-        json::to_text(&items)
+        batch::events(self.core.decrypt_many(&events)?)
     }
 
     /// The session's ID.

@@ -4,6 +4,7 @@
 //! here. All objects may be used from any thread, also at once.
 
 mod account;
+mod batch;
 #[cfg(test)]
 mod faults;
 mod free_functions;

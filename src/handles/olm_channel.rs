@@ -23,6 +23,16 @@ impl fmt::Debug for OlmChannel {
     }
 }
 
+fn pickle_texts(list: &[serde_json::Value]) -> Result<Vec<&str>> {
+    list.iter()
+        .map(|pickle| {
+            pickle
+                .as_str()
+                .ok_or_else(|| E2eeError::invalid_field("pickles", "has an item that is no text"))
+        })
+        .collect()
+}
+
 #[cfg_attr(feature = "uniffi", uniffi::export)]
 impl OlmChannel {
     /// Starts a channel to a device. Its signatures are verified; the fingerprint counts as
@@ -58,7 +68,8 @@ impl OlmChannel {
     /// `partner_fingerprint_key`: what the caller knows from verified device keys, else null.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US,
-    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type), TOO_LARGE, ALREADY_EXISTS, STORE_IO.
+    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type), TOO_LARGE, ALREADY_EXISTS, CLOCK_FAILED,
+    /// STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn create_from_encrypted_message(
         account: &Account,
@@ -85,7 +96,8 @@ impl OlmChannel {
 
     /// Opens a stored channel.
     ///
-    /// Errors: NOT_FOUND, INVALID_FIELD, INVALID_KEY, STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: NOT_FOUND, INVALID_FIELD, INVALID_KEY, STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn create_from_storage(
         account: &Account,
@@ -100,10 +112,38 @@ impl OlmChannel {
         Ok(Arc::new(Self { core, first_event: None }))
     }
 
-    /// Stores sessions that vodozemac pickled. An existing channel receives those that it lacks,
-    /// as older than its own. Durable when this returns.
+    /// Stores sessions that libolm pickled. An existing channel receives those that it lacks, as
+    /// older than its own; one that it has is not put back to an older state. Durable when this
+    /// returns; from then on the old copies must not be used.
     ///
-    /// `pickles`: a JSON list of pickle texts, oldest first. `pickle_key`: exactly 32 bytes.
+    /// `pickles`: a JSON list of libolm's base64 texts, in the order in which the sessions last
+    /// received, oldest first: the last one encrypts. `pickle_key`: the bytes they were pickled
+    /// with, of any length.
+    ///
+    /// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (also a session between other devices),
+    /// INVALID_KEY, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_libolm_pickles(
+        account: &Account,
+        partner_user_id: &str,
+        partner_identity_key: &str,
+        pickles: &str,
+        pickle_key: Vec<u8>,
+    ) -> Result<Arc<Self>> {
+        let pickle_key = Zeroizing::new(pickle_key);
+        let list = json::parse_list("pickles", pickles, ARGUMENT_LIMIT)?;
+        let core = olm::OlmChannel::from_libolm_pickles(
+            &account.core,
+            partner_user_id,
+            partner_identity_key,
+            &pickle_texts(&list)?,
+            &pickle_key,
+        )?;
+        Ok(Arc::new(Self { core, first_event: None }))
+    }
+
+    /// Stores sessions that vodozemac pickled. As `from_libolm_pickles`, but `pickle_key` has
+    /// exactly 32 bytes.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_LENGTH, INVALID_KEY, WRONG_KEY, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
@@ -116,19 +156,11 @@ impl OlmChannel {
     ) -> Result<Arc<Self>> {
         let pickle_key = Zeroizing::new(pickle_key);
         let list = json::parse_list("pickles", pickles, ARGUMENT_LIMIT)?;
-        let texts = list
-            .iter()
-            .map(|pickle| {
-                pickle.as_str().ok_or_else(|| {
-                    E2eeError::invalid_field("pickles", "has an item that is no text")
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
         let core = olm::OlmChannel::from_vodozemac_pickles(
             &account.core,
             partner_user_id,
             partner_identity_key,
-            &texts,
+            &pickle_texts(&list)?,
             &pickle_key,
         )?;
         Ok(Arc::new(Self { core, first_event: None }))
@@ -169,12 +201,14 @@ impl OlmChannel {
     ///
     /// The session, and an account's used one-time key, are durable before this returns. After
     /// INVALID_MESSAGE or MISMATCHED_FINGERPRINT the message is consumed: discard it. After
-    /// UNABLE_TO_DECRYPT nothing has changed; ask `should_create_new_session`.
+    /// UNABLE_TO_DECRYPT nothing has changed but, for good, the answer of
+    /// `should_create_new_session`: ask it.
     ///
     /// A kill between this and `InboundMegolmSession.from_room_key` may lose that room key.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US,
-    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE, MISMATCHED_FINGERPRINT, TOO_LARGE, STORE_IO.
+    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE, MISMATCHED_FINGERPRINT, TOO_LARGE, CLOCK_FAILED (a first
+    /// message), STORE_IO.
     pub fn decrypt(&self, content: &str) -> Result<String> {
         let content = json::parse_object("content", content, EVENT_LIMIT)?;
         self.core.decrypt(&content)
@@ -205,6 +239,8 @@ impl OlmChannel {
     /// Whether to claim a one-time key, call `add_outbound_olm_session` and send an `m.dummy`
     /// event, because a message could not be decrypted. True at most once an hour; a true answer
     /// is durable before this returns.
+    ///
+    /// Errors: CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     pub fn should_create_new_session(&self) -> Result<bool> {
         self.core.should_create_new_session()
     }

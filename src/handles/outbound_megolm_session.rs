@@ -1,12 +1,19 @@
 use std::fmt;
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::Account;
 use crate::error::Result;
 use crate::json::{self, ARGUMENT_LIMIT};
 use crate::megolm::{self, Settings};
 
 /// The sending half of a Megolm session: encrypts for a room, and hands its key to every device.
+///
+/// Not every message waits for the disk: one commit reserves the indices of `reserve_ahead`
+/// messages. What is left of them is given back when the session's last handle is freed, or by
+/// `Store.shut_down`; a program that ends otherwise skips them at its next start. Keep the handle
+/// while you write to the room.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
 pub struct OutboundMegolmSession {
     pub(super) core: megolm::OutboundMegolmSession,
@@ -24,7 +31,9 @@ impl OutboundMegolmSession {
     ///
     /// `settings`: `{"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
     /// "reserve_ahead": 32, "old_shared_history_names": false}`, all optional, or null: limits
-    /// applied to the room's own values.
+    /// applied to the room's own values. `reserve_ahead` is 0 to 1000; with 0 or 1 each message is
+    /// written to disk by itself. More means fewer writes, and more indices to skip after a crash;
+    /// skipped ones count as messages of the session.
     ///
     /// Errors: INVALID_FIELD, INVALID_JSON, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
@@ -39,7 +48,8 @@ impl OutboundMegolmSession {
 
     /// Opens a stored session; without `session_id`, the room's current one.
     ///
-    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn create_from_storage(
         account: &Account,
@@ -54,12 +64,43 @@ impl OutboundMegolmSession {
         Ok(Arc::new(Self { core }))
     }
 
+    /// Stores a session that libolm pickled. It becomes the room's current one if the room has
+    /// none. Durable when this returns; from then on the old copy must not be used.
+    ///
+    /// A pickle does not say who has the key, and somebody who has left the room since may be
+    /// among them. So `get_session_key_for_sending` answers SESSION_EXPIRED (`recipients_unknown`,
+    /// create a new session) unless `mark_as_sent` has been told before which devices have the
+    /// key, all of them: `[]` if none has. Nor does it say when the session was made: its age
+    /// counts from now, its messages from its beginning.
+    ///
+    /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
+    ///
+    /// Errors: ALREADY_EXISTS (what is stored may have encrypted since), WRONG_KEY, INVALID_FIELD,
+    /// CLOCK_FAILED, STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn from_libolm_pickle(
+        account: &Account,
+        room_id: &str,
+        pickle: &str,
+        pickle_key: Vec<u8>,
+    ) -> Result<Arc<Self>> {
+        let key = Zeroizing::new(pickle_key);
+        let core = megolm::OutboundMegolmSession::from_libolm_pickle(
+            &account.core,
+            room_id,
+            pickle,
+            &key,
+        )?;
+        Ok(Arc::new(Self { core }))
+    }
+
     /// The session's ID.
     pub fn session_id(&self) -> Result<String> {
         self.core.session_id().map(str::to_owned)
     }
 
-    /// The index that the next message will have.
+    /// The index that the next message will have. After a crash or a failed write it is higher than
+    /// that of the last message plus one, by at most what was reserved.
     pub fn message_index(&self) -> Result<u32> {
         self.core.message_index()
     }
@@ -85,7 +126,8 @@ impl OutboundMegolmSession {
     /// Notes that devices have been sent what `get_session_key_for_sending` gave for them.
     ///
     /// `devices`: a JSON list of its `device` objects; others without user, device or key are
-    /// ignored. Durable when this returns.
+    /// ignored. For an imported session, the first call tells who has its key. Durable when this
+    /// returns.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
     pub fn mark_as_sent(&self, devices: &str) -> Result<()> {
@@ -95,7 +137,8 @@ impl OutboundMegolmSession {
 
     /// Encrypts a room event and returns the content of `m.room.encrypted`: `{"algorithm",
     /// "sender_key", "device_id", "session_id", "ciphertext"}`, and `m.relates_to` if `content`
-    /// has it. The session is durable before this returns; the caller keeps and resends these bytes.
+    /// has it. That the message's index is used is durable before this returns; the caller keeps and
+    /// resends these bytes.
     ///
     /// Whether all devices have the key is judged by `get_session_key_for_sending` only.
     ///

@@ -9,6 +9,10 @@ use crate::store::{self, StoreBackend};
 
 /// An encrypted store: the accounts, channels and sessions of one or more devices, and the clock
 /// that serves them. What is opened on a store keeps it alive until it is shut down.
+///
+/// Beside the errors that a method names, each call on what is opened on a store may answer
+/// NOT_FOUND (the object was erased), STORE_CLOSED, STORE_IO, CORRUPT or NEWER_FORMAT (a record),
+/// BUSY (inside a callback), FORKED (after a fork) and PANIC (an error in the library itself).
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
 pub struct Store {
     pub(super) core: Arc<store::Store>,
@@ -46,6 +50,40 @@ impl Store {
         Ok(Arc::new(Self { core: store::Store::open_sqlite(path, &key)? }))
     }
 
+    /// As `open_sqlite`, with a passphrase that a person types in place of a key.
+    ///
+    /// Argon2id (RFC 9106: 64 MiB, 3 passes, 4 lanes) makes it into a key: that takes some 0.2
+    /// seconds, at each opening.
+    ///
+    /// Errors: INVALID_LENGTH (an empty passphrase), WRONG_KEY (another passphrase, or a store
+    /// that is opened with a key), otherwise as `open_sqlite`.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn open_sqlite_with_passphrase(path: &str, passphrase: String) -> Result<Arc<Self>> {
+        let passphrase = Zeroizing::new(passphrase);
+        Ok(Arc::new(Self { core: store::Store::open_sqlite_with_passphrase(path, &passphrase)? }))
+    }
+
+    /// Lets another key open the store from now on, in place of the former key or passphrase.
+    ///
+    /// One small record is rewritten, at once, and is durable when this returns: a crash leaves
+    /// the former key working or the new one. The records are not encrypted anew: who has the
+    /// former key and an old copy of the file can read that copy.
+    ///
+    /// `new_key`: 32 random bytes.
+    ///
+    /// Errors: INVALID_LENGTH, STORE_CLOSED, STORE_IO.
+    pub fn rekey(&self, new_key: Vec<u8>) -> Result<()> {
+        self.core.rekey(&Zeroizing::new(new_key))
+    }
+
+    /// As `rekey`, with a passphrase: from now on `open_sqlite_with_passphrase` opens the store.
+    ///
+    /// Errors: INVALID_LENGTH (an empty passphrase), INVALID_FIELD (a foreign store, which is
+    /// opened with keys only), STORE_CLOSED, STORE_IO.
+    pub fn rekey_with_passphrase(&self, passphrase: String) -> Result<()> {
+        self.core.rekey_with_passphrase(&Zeroizing::new(passphrase))
+    }
+
     /// Opens a store whose records are kept by a backend of your own, or makes a new one if the
     /// backend keeps nothing yet. Everything is encrypted before it gets there.
     ///
@@ -71,6 +109,9 @@ impl Store {
     /// Closes the store. Every handle opened on it answers STORE_CLOSED from then on. A second
     /// call does nothing. A store on a backend waits until no method of the backend runs, and
     /// releases it.
+    ///
+    /// What outbound Megolm sessions have reserved and not used is given back first. If that
+    /// fails, the store is closed all the same, and the next opening skips those indices.
     ///
     /// Errors: STORE_IO.
     pub fn shut_down(&self) -> Result<()> {

@@ -4,5 +4,9 @@ mod inbound;
 mod outbound;
 mod room_key;
 
-pub use inbound::{Decrypted, InboundMegolmSession, SessionInfo, list_sessions};
+pub(crate) use inbound::{Arrival, InboundImport};
+pub use inbound::{
+    Decrypted, InboundMegolmSession, SessionInfo, decrypt_room_events, list_sessions,
+};
+pub(crate) use outbound::OutboundImport;
 pub use outbound::{OutboundMegolmSession, Settings};

@@ -10,6 +10,7 @@ use crate::device_keys::MEGOLM_ALGORITHM;
 use crate::error::{E2eeError, Result};
 use crate::identifiers::check_room_id;
 use crate::json::{self, Object};
+use crate::libolm_pickles;
 use crate::public_keys;
 
 /// The spellings of `shared_history`: the spec's, matrix-sdk-crypto's up to 0.19, and the first.
@@ -58,6 +59,20 @@ pub(super) fn read_export(
     let key = ExportedSessionKey::from_base64(text).map_err(key_error)?;
     let session = InboundGroupSession::import(&key, SessionConfig::version_1());
     Ok((received(data, session)?, sender_key, claimed))
+}
+
+/// Reads libolm's pickle of an inbound session, which does not say what room it is for.
+pub(super) fn read_libolm_pickle(
+    room_id: &str,
+    pickle: &str,
+    pickle_key: &[u8],
+) -> Result<ReceivedKey> {
+    check_room_id("room_id", room_id)?;
+    let session = libolm_pickles::inbound_group_session(pickle, pickle_key)?;
+    let session_id = session.session_id();
+    public_keys::ed25519("pickle", &session_id)?;
+    let room_id = room_id.to_owned();
+    Ok(ReceivedKey { room_id, session_id, session, shared_history: false })
 }
 
 fn received(object: &Object, session: InboundGroupSession) -> Result<ReceivedKey> {

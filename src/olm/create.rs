@@ -40,11 +40,11 @@ impl OlmChannel {
             &device.fingerprint_key,
         )?;
         let channel = Self::named(account, &device.user_id, device.identity_key)?;
-        channel.shared.state.create(
+        channel.shared.create(
             || channel.load(),
             || {
                 let session = account.create_outbound_session(device.identity_key, one_time_key)?;
-                let fingerprint = Fingerprint::Verified(device.fingerprint_key);
+                let fingerprint = Fingerprint::Verified(device.fingerprint_key.into());
                 let mut state = ChannelState::new(Some(device.device_id.clone()), fingerprint);
                 let mut batch = Batch::new();
                 state.push(&channel, session, &mut batch)?;
@@ -53,6 +53,7 @@ impl OlmChannel {
                 Ok(state)
             },
         )?;
+        channel.keep();
         Ok(channel)
     }
 
@@ -73,7 +74,7 @@ impl OlmChannel {
         let fingerprint = match known.fingerprint_key {
             None => Fingerprint::Unknown,
             Some(text) => {
-                Fingerprint::Verified(public_keys::ed25519("partner_fingerprint_key", text)?)
+                Fingerprint::Verified(public_keys::ed25519("partner_fingerprint_key", text)?.into())
             }
         };
         let channel = Self::named(account, partner_user_id, key)?;
@@ -89,7 +90,7 @@ impl OlmChannel {
         };
         channel.check_identity(&message)?;
         let mut event = None;
-        channel.shared.state.create(
+        channel.shared.create(
             || channel.load(),
             || {
                 account.create_inbound_session(&message, |session, plaintext, batch| {
@@ -102,6 +103,7 @@ impl OlmChannel {
                 })
             },
         )?;
+        channel.keep();
         let event = event.ok_or_else(|| E2eeError::panic("internal error"))?;
         Ok((channel, event))
     }

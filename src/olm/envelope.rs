@@ -3,9 +3,8 @@
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use vodozemac::Ed25519PublicKey;
 
-use super::{ChannelState, OlmChannel};
+use super::{ChannelState, FingerprintKey, OlmChannel};
 use crate::device_keys::DeviceKeys;
 use crate::error::{E2eeError, Result};
 use crate::json::{self, EVENT_LIMIT, Object};
@@ -31,7 +30,7 @@ struct Ed25519Key<'a> {
 /// Writes the plaintext of an event for the partner (O10, D30).
 pub(super) fn write(
     channel: &OlmChannel,
-    partner_fingerprint: &Ed25519PublicKey,
+    partner_fingerprint: FingerprintKey,
     event_type: &str,
     content: &str,
 ) -> Result<String> {
@@ -56,16 +55,16 @@ pub(super) fn check(
     channel: &OlmChannel,
     state: &mut ChannelState,
     plaintext: Vec<u8>,
-) -> Result<(String, Ed25519PublicKey)> {
+) -> Result<(String, FingerprintKey)> {
     let text = String::from_utf8(plaintext)
         .map_err(|_| E2eeError::invalid_message("the plaintext is not UTF-8"))?;
     let mut event = json::parse_object("the plaintext", &text, EVENT_LIMIT).map_err(discard)?;
     let fingerprint_key = check_fields(channel, state, &event).map_err(discard)?;
-    state.fingerprint.check(&fingerprint_key)?;
+    state.fingerprint.check(fingerprint_key)?;
     match event.remove("sender_device_keys") {
         None => {}
         Some(Value::Object(entry)) => {
-            check_device_keys(channel, state, entry, &fingerprint_key).map_err(
+            check_device_keys(channel, state, entry, fingerprint_key).map_err(
                 |error| match error {
                     E2eeError::InvalidMessage { .. } => error,
                     // Only the kind: its sentence holds texts of the plaintext (SEC-106).
@@ -93,7 +92,7 @@ fn check_fields(
     channel: &OlmChannel,
     state: &ChannelState,
     event: &Object,
-) -> Result<Ed25519PublicKey> {
+) -> Result<FingerprintKey> {
     let account = &channel.account;
     json::text(event, "type")?;
     json::object(event, "content")?;
@@ -110,8 +109,8 @@ fn check_fields(
     let key = json::text(json::object(event, "keys")?, "ed25519")?;
     match state.fingerprint.key() {
         // Reading a key takes point arithmetic, comparing it with a known one does not.
-        Some(known) if public_keys::is_key(known.as_bytes(), key) => Ok(*known),
-        _ => public_keys::ed25519("keys", key),
+        Some(known) if public_keys::is_key(known.as_bytes(), key) => Ok(known),
+        _ => public_keys::ed25519("keys", key).map(FingerprintKey::from),
     }
 }
 
@@ -122,13 +121,17 @@ fn check_device_keys(
     channel: &OlmChannel,
     state: &mut ChannelState,
     entry: Object,
-    fingerprint_key: &Ed25519PublicKey,
+    fingerprint_key: FingerprintKey,
 ) -> Result<()> {
-    let known = state.sender_device_keys.take().filter(|(known, _)| *known == entry);
-    let device_keys = match known {
-        Some((_, device_keys)) => device_keys,
-        None => DeviceKeys::read(&entry)?,
+    let known = state.sender_device_keys.take().filter(|known| known.0 == entry);
+    let known = match known {
+        Some(known) => known,
+        None => {
+            let device_keys = DeviceKeys::read(&entry)?;
+            Box::new((entry, device_keys))
+        }
     };
+    let device_keys = &known.1;
     let problem = if device_keys.user_id != channel.partner_user_id {
         "sender_device_keys belong to another user"
     } else if device_keys.identity_key.as_bytes() != channel.partner_identity_key.as_bytes() {
@@ -138,7 +141,7 @@ fn check_device_keys(
     } else if state.device_id.as_ref().is_some_and(|known| *known != device_keys.device_id) {
         "sender_device_keys belong to another device"
     } else {
-        state.sender_device_keys = Some((entry, device_keys));
+        state.sender_device_keys = Some(known);
         return Ok(());
     };
     Err(E2eeError::invalid_message(problem))

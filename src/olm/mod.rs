@@ -1,5 +1,6 @@
 //! An Olm channel: all Olm sessions with one other device (O1-O23, D20-D34).
 
+mod batch;
 mod claim;
 mod create;
 mod decrypt;
@@ -7,12 +8,13 @@ mod encrypt;
 mod envelope;
 mod import;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
+use vodozemac::Curve25519PublicKey;
 
 use crate::account::{Account, Entered};
 use crate::device_keys::{DeviceKeys, read_one_time_key};
@@ -22,9 +24,10 @@ use crate::json::Object;
 use crate::public_keys;
 use crate::store::{Batch, Live, LiveGuard, RecordKey};
 
+pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
-pub(crate) use record::{ChannelState, Fingerprint};
+pub(crate) use record::{ChannelState, Fingerprint, FingerprintKey};
 
 /// How often a new session with one device may be asked for (D32).
 const NEW_SESSION_INTERVAL_MS: i64 = 3_600_000;
@@ -36,20 +39,8 @@ pub struct OlmChannel {
     partner_identity_key: Curve25519PublicKey,
     partner_identity_text: String,
     key: RecordKey,
-    shared: Arc<Shared>,
-}
-
-/// What all open handles on one channel share.
-struct Shared {
-    state: Live<ChannelState>,
-    /// A decryption ended in UNABLE_TO_DECRYPT since the last new session.
-    wedged: AtomicBool,
-}
-
-impl Shared {
-    fn new() -> Self {
-        Self { state: Live::new(), wedged: AtomicBool::new(false) }
-    }
+    /// All open handles on one channel share it.
+    shared: Arc<Live<ChannelState>>,
 }
 
 impl fmt::Debug for OlmChannel {
@@ -68,7 +59,7 @@ impl OlmChannel {
         check_user_id("partner_user_id", partner_user_id)?;
         let partner_identity_text = partner_identity_key.to_base64();
         let key = record::channel_key(account, partner_user_id, &partner_identity_text);
-        let shared = account.children().get_or_insert(&key, Shared::new);
+        let shared = account.children().get_or_insert(&key, Live::new);
         Ok(Self {
             account: Arc::clone(account),
             partner_user_id: partner_user_id.to_owned(),
@@ -89,6 +80,7 @@ impl OlmChannel {
         let key = public_keys::curve25519("partner_identity_key", partner_identity_key)?;
         let channel = Self::named(account, partner_user_id, key)?;
         channel.state()?;
+        channel.keep();
         Ok(channel)
     }
 
@@ -97,12 +89,17 @@ impl OlmChannel {
         &self.account
     }
 
+    /// Notes that the channel, which exists, is in use.
+    fn keep(&self) {
+        self.account.children().keep(&self.key, &self.shared);
+    }
+
     fn enter(&self) -> Result<Entered<'_>> {
         self.account.enter()
     }
 
     fn state(&self) -> Result<LiveGuard<'_, ChannelState>> {
-        self.shared.state.lock(|| self.load())
+        self.shared.lock(|| self.load())
     }
 
     fn load(&self) -> Result<Option<ChannelState>> {
@@ -123,7 +120,7 @@ impl OlmChannel {
             user_id: self.partner_user_id.clone(),
             identity_key: self.partner_identity_text.clone(),
             device_id: state.device_id.clone(),
-            fingerprint_key: state.fingerprint.key().map(Ed25519PublicKey::to_base64),
+            fingerprint_key: state.fingerprint.key().map(FingerprintKey::to_base64),
             fingerprint: state.fingerprint.name(),
         })
     }
@@ -142,10 +139,11 @@ impl OlmChannel {
         if state.device_id.as_ref().is_some_and(|known| *known != device_keys.device_id) {
             return Err(E2eeError::invalid_field("device_id", "is not the channel's device"));
         }
-        state.fingerprint.check(&device_keys.fingerprint_key)?;
+        let fingerprint_key = device_keys.fingerprint_key.into();
+        state.fingerprint.check(fingerprint_key)?;
         state.change(|state| {
             state.device_id = Some(device_keys.device_id);
-            state.fingerprint = Fingerprint::Verified(device_keys.fingerprint_key);
+            state.fingerprint = Fingerprint::Verified(fingerprint_key);
             self.commit_channel(state)
         })
     }
@@ -161,18 +159,18 @@ impl OlmChannel {
                 "the other device's keys are not known: pass them to set_partner_device_keys",
             ));
         };
+        let fingerprint_key = fingerprint_key.to_public_key()?;
         let one_time_key =
             read_one_time_key(one_time_key, &self.partner_user_id, &device_id, &fingerprint_key)?;
         let session =
             self.account.create_outbound_session(self.partner_identity_key, one_time_key)?;
         state.change(|state| {
             let mut batch = Batch::new();
+            state.needs_new_session = false;
             state.push(self, session, &mut batch)?;
             record::put_channel(self, state, &mut batch)?;
             self.account.vault().commit(batch)
-        })?;
-        self.shared.wedged.store(false, Ordering::Relaxed);
-        Ok(())
+        })
     }
 
     /// Whether the caller should claim a one-time key and add a session, because messages of the
@@ -180,7 +178,7 @@ impl OlmChannel {
     pub fn should_create_new_session(&self) -> Result<bool> {
         let _entered = self.enter()?;
         let mut state = self.state()?;
-        if !self.shared.wedged.load(Ordering::Relaxed) {
+        if !state.needs_new_session {
             return Ok(false);
         }
         let now = self.account.now_ms()?;
@@ -200,7 +198,7 @@ impl OlmChannel {
     /// Deletes the channel and its sessions.
     pub fn erase(&self) -> Result<()> {
         let _entered = self.enter()?;
-        self.shared.state.erase(
+        self.shared.erase(
             || self.load(),
             || {
                 let mut batch = Batch::new();
@@ -244,6 +242,6 @@ pub(crate) fn known_fingerprint(
     account: &Arc<Account>,
     user_id: &str,
     identity_key: Curve25519PublicKey,
-) -> Result<Option<Ed25519PublicKey>> {
+) -> Result<Option<FingerprintKey>> {
     record::known_fingerprint(account, user_id, &identity_key.to_base64())
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 use vodozemac::Ed25519PublicKey;
 use vodozemac::olm::{Session, SessionPickle};
 
@@ -11,7 +12,7 @@ use super::OlmChannel;
 use crate::account::Account;
 use crate::device_keys::DeviceKeys;
 use crate::error::{E2eeError, Result};
-use crate::json::Object;
+use crate::json::{Object, encode_base64};
 use crate::store::collections::{OLM_CHANNELS, OLM_SESSIONS};
 use crate::store::{Batch, RecordKey};
 
@@ -24,8 +25,10 @@ pub(crate) struct ChannelState {
     pub(super) device_id: Option<String>,
     pub(super) fingerprint: Fingerprint,
     pub(super) new_session_advised_ms: Option<i64>,
+    /// A decryption ended in UNABLE_TO_DECRYPT since the last new session.
+    pub(super) needs_new_session: bool,
     /// The last `sender_device_keys` that were verified, as sent and as read; only in memory.
-    pub(super) sender_device_keys: Option<(Object, DeviceKeys)>,
+    pub(super) sender_device_keys: Option<Box<(Object, DeviceKeys)>>,
 }
 
 impl fmt::Debug for ChannelState {
@@ -39,16 +42,44 @@ impl fmt::Debug for ChannelState {
 pub(crate) enum Fingerprint {
     Unknown,
     /// It stood in a decrypted message: enforced, but proves nothing about the device.
-    Learned(Ed25519PublicKey),
+    Learned(FingerprintKey),
     /// From signed device keys, or from the caller.
-    Verified(Ed25519PublicKey),
+    Verified(FingerprintKey),
+}
+
+/// An Ed25519 key that was checked when it came in, as its bytes: vodozemac's type also holds the
+/// point, which takes much of a loaded channel's memory and of the time to load it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct FingerprintKey(ByteArray<32>);
+
+impl FingerprintKey {
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    pub(crate) fn to_base64(self) -> String {
+        encode_base64(*self.0)
+    }
+
+    /// The key to verify with.
+    pub(super) fn to_public_key(self) -> Result<Ed25519PublicKey> {
+        Ed25519PublicKey::from_slice(&self.0)
+            .map_err(|_| E2eeError::corrupt("a stored fingerprint key is no key"))
+    }
+}
+
+impl From<Ed25519PublicKey> for FingerprintKey {
+    fn from(key: Ed25519PublicKey) -> Self {
+        Self(ByteArray::new(*key.as_bytes()))
+    }
 }
 
 impl Fingerprint {
-    pub(crate) fn key(&self) -> Option<&Ed25519PublicKey> {
+    pub(crate) fn key(&self) -> Option<FingerprintKey> {
         match self {
             Self::Unknown => None,
-            Self::Learned(key) | Self::Verified(key) => Some(key),
+            Self::Learned(key) | Self::Verified(key) => Some(*key),
         }
     }
 
@@ -61,13 +92,11 @@ impl Fingerprint {
     }
 
     /// Fails if another key is known.
-    pub(super) fn check(&self, found: &Ed25519PublicKey) -> Result<()> {
+    pub(super) fn check(&self, found: FingerprintKey) -> Result<()> {
         match self.key() {
-            Some(known) if known.as_bytes() != found.as_bytes() => {
-                Err(E2eeError::mismatched_fingerprint(
-                    "the fingerprint key is not the one known for this device",
-                ))
-            }
+            Some(known) if known != found => Err(E2eeError::mismatched_fingerprint(
+                "the fingerprint key is not the one known for this device",
+            )),
             _ => Ok(()),
         }
     }
@@ -80,6 +109,7 @@ impl ChannelState {
             device_id,
             fingerprint,
             new_session_advised_ms: None,
+            needs_new_session: false,
             sender_device_keys: None,
         }
     }
@@ -110,6 +140,7 @@ struct ChannelOut<'a> {
     device_id: &'a Option<String>,
     fingerprint: &'a Fingerprint,
     new_session_advised_ms: Option<i64>,
+    needs_new_session: bool,
 }
 
 #[derive(Deserialize)]
@@ -118,13 +149,16 @@ struct ChannelIn {
     device_id: Option<String>,
     fingerprint: Fingerprint,
     new_session_advised_ms: Option<i64>,
+    /// Absent in records of the first versions.
+    #[serde(default)]
+    needs_new_session: bool,
 }
 
 pub(super) fn channel_key(account: &Account, user_id: &str, identity_key: &str) -> RecordKey {
     account.record_key(OLM_CHANNELS, &[user_id, identity_key])
 }
 
-fn session_key(channel: &OlmChannel, session_id: &str) -> RecordKey {
+pub(super) fn session_key(channel: &OlmChannel, session_id: &str) -> RecordKey {
     let parts = [&channel.partner_user_id, &channel.partner_identity_text, session_id];
     channel.account.record_key(OLM_SESSIONS, &parts)
 }
@@ -159,6 +193,7 @@ pub(super) fn load(channel: &OlmChannel) -> Result<Option<ChannelState>> {
         device_id: record.device_id,
         fingerprint: record.fingerprint,
         new_session_advised_ms: record.new_session_advised_ms,
+        needs_new_session: record.needs_new_session,
         sender_device_keys: None,
     }))
 }
@@ -177,6 +212,7 @@ pub(super) fn put_channel(
             device_id: &state.device_id,
             fingerprint: &state.fingerprint,
             new_session_advised_ms: state.new_session_advised_ms,
+            needs_new_session: state.needs_new_session,
         },
     )
 }
@@ -193,8 +229,8 @@ pub(super) fn known_fingerprint(
     account: &Account,
     user_id: &str,
     identity_key: &str,
-) -> Result<Option<Ed25519PublicKey>> {
+) -> Result<Option<FingerprintKey>> {
     let key = channel_key(account, user_id, identity_key);
     let record = account.vault().read::<ChannelIn>(&key)?;
-    Ok(record.and_then(|record| record.fingerprint.key().copied()))
+    Ok(record.and_then(|record| record.fingerprint.key()))
 }

@@ -5,6 +5,8 @@
 
 /// The store's own record, which is not encrypted as the others are.
 pub(super) const HEADER: &str = "vault";
+/// What the other records add up to.
+pub(super) const MANIFEST: &str = "vault_manifest";
 
 /// [user, device].
 pub(crate) const ACCOUNTS: &str = "account";
@@ -42,5 +44,5 @@ pub(crate) const OF_AN_ACCOUNT: [&str; 10] = [
 ];
 
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    OF_AN_ACCOUNT.into_iter().chain([HEADER])
+    OF_AN_ACCOUNT.into_iter().chain([HEADER, MANIFEST])
 }

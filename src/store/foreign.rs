@@ -114,6 +114,10 @@ impl ForeignStore {
 }
 
 impl RecordStore for ForeignStore {
+    fn takes_passphrases(&self) -> bool {
+        false
+    }
+
     fn get(&self, collection: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.call("get", |backend| backend.get(collection.to_owned(), key.to_vec()))
     }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::recent::{Recent, address};
 use super::record_key::RecordKey;
 use crate::error::{E2eeError, Result};
 
@@ -38,16 +39,26 @@ impl<S> Live<S> {
         &self,
         load: impl FnOnce() -> Result<Option<S>>,
     ) -> Result<LiveGuard<'_, S>> {
+        let mut lock = self.hold()?;
+        if let Some(place) = lock.missing() {
+            *place = load()?.map(Arc::new);
+        }
+        lock.into_guard()
+    }
+
+    /// Locks the state without reading it. `NOT_FOUND` if it was erased; `PANIC` if a call before
+    /// unwound.
+    pub(crate) fn hold(&self) -> Result<LiveLock<'_, S>> {
         let mut cell = self.cell()?;
         let state = match std::mem::replace(&mut *cell, Cell::Unloaded) {
-            Cell::Loaded(state) => state,
-            Cell::Unloaded => Arc::new(load()?.ok_or_else(not_found)?),
+            Cell::Loaded(state) => Some(state),
+            Cell::Unloaded => None,
             Cell::Erased => {
                 *cell = Cell::Erased;
                 return Err(not_found());
             }
         };
-        Ok(LiveGuard { state, cell, valid: true })
+        Ok(LiveLock { was_missing: state.is_none(), state, cell })
     }
 
     /// Creates what does not exist yet. `make` commits to the store and returns
@@ -86,10 +97,67 @@ impl<S> Live<S> {
         Ok(())
     }
 
+    /// Forgets what is in memory: the next call reads the store. For a change of the store that
+    /// did not pass through this object, made while nobody else could use it.
+    pub(crate) fn unload(&self) -> Result<()> {
+        let mut cell = self.cell()?;
+        if matches!(*cell, Cell::Loaded(_)) {
+            *cell = Cell::Unloaded;
+        }
+        Ok(())
+    }
+
+    /// Takes the state out of memory, showing it to `last` before anybody else can read it anew.
+    /// `None` if there is none, or if a call before unwound.
+    pub(crate) fn take<R>(&self, last: impl FnOnce(&S) -> R) -> Option<R> {
+        self.cell.lock().ok().and_then(|cell| take(cell, last))
+    }
+
+    /// As `take`, without waiting: `None` also if the state is in use.
+    pub(crate) fn try_take<R>(&self, last: impl FnOnce(&S) -> R) -> Option<R> {
+        self.cell.try_lock().ok().and_then(|cell| take(cell, last))
+    }
+
     fn cell(&self) -> Result<MutexGuard<'_, Cell<S>>> {
         self.cell.lock().map_err(|_| {
             E2eeError::panic("an earlier call on this object failed inside; reopen the store")
         })
+    }
+}
+
+/// The lock of a state that may still have to be read. Dropped without becoming a guard, it
+/// leaves the state unread.
+pub(crate) struct LiveLock<'a, S> {
+    state: Option<Arc<S>>,
+    was_missing: bool,
+    /// `Unloaded` for as long as the lock holds the state.
+    cell: MutexGuard<'a, Cell<S>>,
+}
+
+impl<'a, S> LiveLock<'a, S> {
+    /// Where to put the state, if it is not in memory.
+    pub(crate) fn missing(&mut self) -> Option<&mut Option<Arc<S>>> {
+        if self.state.is_none() { Some(&mut self.state) } else { None }
+    }
+
+    pub(super) fn was_missing(&self) -> bool {
+        self.was_missing
+    }
+
+    /// `NOT_FOUND` if there is no state, here or in the store.
+    pub(crate) fn into_guard(self) -> Result<LiveGuard<'a, S>> {
+        let Self { state, cell, .. } = self;
+        Ok(LiveGuard { state: state.ok_or_else(not_found)?, cell, valid: true })
+    }
+}
+
+fn take<S, R>(mut cell: MutexGuard<'_, Cell<S>>, last: impl FnOnce(&S) -> R) -> Option<R> {
+    match std::mem::replace(&mut *cell, Cell::Unloaded) {
+        Cell::Loaded(state) => Some(last(&state)),
+        other => {
+            *cell = other;
+            None
+        }
     }
 }
 
@@ -111,6 +179,14 @@ impl<S> LiveGuard<'_, S> {
     /// what the store holds. Until then `Deref` shows the failed attempt, and
     /// another change on this guard is refused.
     pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut S) -> Result<R>) -> Result<R> {
+        let result = change(self.begin_change()?)?;
+        self.finish_change();
+        Ok(result)
+    }
+
+    /// Begins a change that is one of several with a common commit. Unless
+    /// `finish_change` follows it, the state is dropped with this guard.
+    pub(crate) fn begin_change(&mut self) -> Result<&mut S> {
         if !self.valid {
             return Err(E2eeError::store_io(
                 "an earlier change failed; the state must be read again",
@@ -120,9 +196,12 @@ impl<S> LiveGuard<'_, S> {
             .ok_or_else(|| E2eeError::panic("a state was shared outside of its lock"))?;
         // Until the change has succeeded: it may unwind.
         self.valid = false;
-        let result = change(state)?;
+        Ok(state)
+    }
+
+    /// The change that was begun is what the store holds.
+    pub(crate) fn finish_change(&mut self) {
         self.valid = true;
-        Ok(result)
     }
 
     /// As `change`, for work that can fail before it has changed anything: it
@@ -164,13 +243,22 @@ pub(crate) struct LiveRegistry {
 struct Entries {
     objects: HashMap<RecordKey, Weak<dyn Any + Send + Sync>>,
     prune_at: usize,
+    recent: Recent,
+    retired: bool,
 }
 
 const FIRST_PRUNE: usize = 64;
 
 impl LiveRegistry {
     pub(crate) fn new() -> Self {
-        Self { entries: Mutex::new(Entries { objects: HashMap::new(), prune_at: FIRST_PRUNE }) }
+        Self {
+            entries: Mutex::new(Entries {
+                objects: HashMap::new(),
+                prune_at: FIRST_PRUNE,
+                recent: Recent::default(),
+                retired: false,
+            }),
+        }
     }
 
     /// The live object of a record, made by `make` if no handle has one. `make`
@@ -192,9 +280,38 @@ impl LiveRegistry {
         object
     }
 
+    /// Notes that an object is used, and keeps it in memory without a handle
+    /// until enough others of its collection have been used since.
+    pub(crate) fn keep<T: Send + Sync + 'static>(&self, key: &RecordKey, object: &Arc<T>) {
+        let mut entries = self.entries();
+        let known = entries.objects.get(key).map(|known| address(known.as_ptr()));
+        // Not one that was erased meanwhile.
+        if entries.retired || known != Some(address(Arc::as_ptr(object))) {
+            return;
+        }
+        let outdated = entries.recent.insert(key.collection, object.clone());
+        // Without the lock: a state takes its time to be wiped.
+        drop(entries);
+        drop(outdated);
+    }
+
     /// Makes the next handle start anew; for a record that was erased.
     pub(crate) fn forget(&self, key: &RecordKey) {
-        self.entries().objects.remove(key);
+        let mut entries = self.entries();
+        let known = entries.objects.remove(key);
+        let outdated =
+            known.and_then(|known| entries.recent.remove(key.collection, address(known.as_ptr())));
+        drop(entries);
+        drop(outdated);
+    }
+
+    /// Keeps nothing in memory any more beyond its handles.
+    pub(crate) fn retire(&self) {
+        let mut entries = self.entries();
+        entries.retired = true;
+        let outdated = std::mem::take(&mut entries.recent);
+        drop(entries);
+        drop(outdated);
     }
 
     /// How many objects are known, dead ones included.

@@ -51,7 +51,11 @@ impl RecordStore for MemoryStore {
             for Change { collection, key, value } in changes {
                 let records = collections.entry(collection).or_default();
                 match value {
-                    Some(value) => records.insert(key, value),
+                    Some(mut value) => {
+                        // It came with room to grow.
+                        value.shrink_to_fit();
+                        records.insert(key, value)
+                    }
                     None => records.remove(&key),
                 };
             }

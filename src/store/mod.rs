@@ -5,34 +5,44 @@
 //! encrypts. The registry of live objects above that makes all handles of one
 //! object share one state.
 
+mod batch;
 pub(crate) mod collections;
 pub mod contract;
 mod foreign;
 mod header;
 mod live;
+mod lock_all;
+mod manifest;
 mod memory;
+mod recent;
 mod record_key;
 mod record_store;
+mod seal;
 mod secret_buffer;
 mod sqlite;
 mod sqlite_file;
 #[cfg(test)]
 mod tests;
+mod user_key;
 mod vault;
+mod write_back;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+pub(crate) use batch::{Batch, Sealed};
 pub use foreign::{StoreBackend, StoreChange, StoreEntry};
 #[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use live::{Live, LiveGuard, LiveRegistry};
+pub(crate) use lock_all::lock_all;
 #[allow(unused_imports)]
 pub(crate) use record_key::{RecordKey, RecordPrefix};
 #[allow(unused_imports)]
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
 #[allow(unused_imports)]
-pub(crate) use vault::{Batch, Vault};
+pub(crate) use vault::Vault;
+pub(crate) use write_back::WriteBack;
 
 use crate::environment::{
     Clock, Process, RandomBytes, SystemClock, SystemRandom, check_not_in_callback, read_clock,
@@ -41,6 +51,8 @@ use crate::error::{E2eeError, Result};
 use foreign::ForeignStore;
 use memory::MemoryStore;
 use sqlite::SqliteStore;
+use user_key::UserKey;
+use write_back::WriteBacks;
 
 /// An encrypted store: the accounts, channels and sessions of one or more
 /// devices, and the clock that serves them.
@@ -50,9 +62,14 @@ use sqlite::SqliteStore;
 pub struct Store {
     vault: Vault,
     live: LiveRegistry,
+    /// What the accounts that are open have in memory.
+    children: Mutex<Vec<Weak<LiveRegistry>>>,
     clock: Mutex<Arc<dyn Clock>>,
     process: Process,
+    write_backs: WriteBacks,
     shut_down: AtomicBool,
+    /// Held while the store is being shut down.
+    shutting_down: Mutex<()>,
 }
 
 impl Store {
@@ -69,9 +86,20 @@ impl Store {
     /// (`-wal`) while it is open, and an empty lock file (`-lock`) for good.
     /// After `fork()`, the child must not open a file that was open at the fork.
     pub fn open_sqlite(path: &str, key: &[u8]) -> Result<Arc<Self>> {
+        Self::open_file(path, UserKey::Key(key))
+    }
+
+    /// As [`open_sqlite`](Self::open_sqlite), with a passphrase in place of the key. Argon2id
+    /// makes it into a key, which takes some 0.2 seconds and 64 MiB of memory.
+    pub fn open_sqlite_with_passphrase(path: &str, passphrase: &str) -> Result<Arc<Self>> {
+        Self::open_file(path, UserKey::Passphrase(passphrase))
+    }
+
+    fn open_file(path: &str, user_key: UserKey<'_>) -> Result<Arc<Self>> {
         check_not_in_callback()?;
-        check_key(key)?;
-        Self::with_record_store(Box::new(SqliteStore::open(path)?), key, Arc::new(SystemRandom))
+        // Before a file is made that nobody could open.
+        user_key.check()?;
+        Self::open_with(Box::new(SqliteStore::open(path)?), user_key, Arc::new(SystemRandom))
     }
 
     /// Opens the store that a backend of the caller's own keeps, or makes a new one if it keeps
@@ -90,16 +118,41 @@ impl Store {
         key: &[u8],
         random: Arc<dyn RandomBytes>,
     ) -> Result<Arc<Self>> {
+        Self::open_with(records, UserKey::Key(key), random)
+    }
+
+    fn open_with(
+        records: Box<dyn RecordStore>,
+        user_key: UserKey<'_>,
+        random: Arc<dyn RandomBytes>,
+    ) -> Result<Arc<Self>> {
         check_not_in_callback()?;
         // First of all: in a forked child it reseeds the random generator.
         let process = Process::current()?;
         Ok(Arc::new(Self {
-            vault: Vault::open(records, key, random)?,
+            vault: Vault::open(records, user_key, random)?,
             live: LiveRegistry::new(),
+            children: Mutex::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
             process,
+            write_backs: WriteBacks::new(),
             shut_down: AtomicBool::new(false),
+            shutting_down: Mutex::new(()),
         }))
+    }
+
+    /// From now on the store is opened with this key of 32 bytes, and no longer with the former
+    /// key or passphrase. One small record is rewritten, at once: a crash leaves the former or
+    /// the new one working.
+    pub fn rekey(&self, new_key: &[u8]) -> Result<()> {
+        self.enter()?;
+        self.vault.write_header(UserKey::Key(new_key))
+    }
+
+    /// As [`rekey`](Self::rekey), with a passphrase.
+    pub fn rekey_with_passphrase(&self, passphrase: &str) -> Result<()> {
+        self.enter()?;
+        self.vault.write_header(UserKey::Passphrase(passphrase))
     }
 
     /// Replaces the clock of this store and of everything opened on it.
@@ -120,13 +173,28 @@ impl Store {
     }
 
     /// Closes the store for all its handles; they answer `STORE_CLOSED` from
-    /// then on. A second call does nothing. After `fork()`, the child's store is
-    /// not touched, and the answer is `FORKED`.
+    /// then on. What memory knows better than the disk is written first, in one
+    /// commit; if that fails, the store is closed all the same. A second call
+    /// does nothing. After `fork()`, the child's store is not touched, and the
+    /// answer is `FORKED`.
     pub fn shut_down(&self) -> Result<()> {
         check_not_in_callback()?;
         self.process.check()?;
+        // A second caller returns when the first has written everything.
+        let _alone = self.shutting_down.lock().unwrap_or_else(PoisonError::into_inner);
+        // First of all: nothing is read into memory again from now on.
         self.shut_down.store(true, Ordering::Release);
-        self.vault.close()
+        for children in self.children().drain(..) {
+            children.upgrade().inspect(|children| children.retire());
+        }
+        let written = self.write_backs.collect().and_then(|batch| self.vault.commit(batch));
+        let closed = self.vault.close();
+        written.and(closed)
+    }
+
+    /// Has an object write its state back when the store is shut down.
+    pub(crate) fn add_write_back(&self, object: Weak<dyn WriteBack>) {
+        self.write_backs.add(object);
     }
 
     /// The checks that come first in every call on this store or on anything
@@ -147,15 +215,23 @@ impl Store {
     pub(crate) fn live(&self) -> &LiveRegistry {
         &self.live
     }
+
+    /// A registry for what is opened on an account; shutting the store down empties it.
+    pub(crate) fn new_children(&self) -> Arc<LiveRegistry> {
+        let registry = Arc::new(LiveRegistry::new());
+        let mut children = self.children();
+        children.retain(|known| known.strong_count() > 0);
+        children.push(Arc::downgrade(&registry));
+        registry
+    }
+
+    fn children(&self) -> MutexGuard<'_, Vec<Weak<LiveRegistry>>> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl fmt::Debug for Store {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Store").finish_non_exhaustive()
     }
-}
-
-/// Before a file is made for a key that cannot open it.
-fn check_key(key: &[u8]) -> Result<()> {
-    header::cipher(key).map(drop)
 }

@@ -15,8 +15,8 @@ use sha2::Sha256;
 const LEVEL_LENGTH: usize = 16;
 
 /// The hashed name of one record. It reveals nothing of the name and serves as
-/// a key of maps.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// a key of maps. Who locks several objects does it in the order of their keys.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RecordKey {
     pub(crate) collection: &'static str,
     bytes: Vec<u8>,
@@ -58,6 +58,10 @@ impl RecordPrefix {
         // The last level, and as much again for the whole.
         bytes.extend_from_slice(&whole);
         RecordKey { collection: self.collection, bytes }
+    }
+
+    pub(super) fn collection(&self) -> &'static str {
+        self.collection
     }
 
     pub(crate) fn covers(&self, key: &RecordKey) -> bool {

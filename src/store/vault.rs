@@ -1,128 +1,140 @@
 //! Encryption at rest, above any record store.
 //!
-//! A random data key, which only the header record holds, wrapped under the
-//! user's key, gives two keys: one encrypts values, one hashes record keys. The
-//! store below sees collection names, the number and sizes of records and which
-//! of them share a beginning of their names, but no user, room or secret.
+//! A random data key, which only the header record holds, wrapped under the user's key, gives
+//! three keys: one encrypts values, one hashes record keys, one vouches for the whole. The store
+//! below sees collection names, the number and sizes of records and which of them share a
+//! beginning of their names, but no user, room or secret.
 //!
-//! **Values.** Nonce, then XChaCha20-Poly1305 over one format byte and the
-//! MessagePack of the record with its field names. The associated data are the
-//! collection, the key and the format of the vault: a record that was moved to
-//! another place does not decrypt. vodozemac's own pickle encryption is
-//! deterministic and has no part in this (P6).
-//!
-//! A store put back to an earlier state as a whole, or a record put back to its
-//! own earlier value, is not noticed here (SEC-115).
+//! A record that was altered or moved does not decrypt (`seal`); one that is missing, too many or
+//! older than it should be does not fit the manifest. Both are CORRUPT.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use chacha20poly1305::aead::inout::InOutBuf;
-use chacha20poly1305::{AeadInOut, Tag, XChaCha20Poly1305, XNonce};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use zeroize::Zeroizing;
 
-use super::header::{self, Subkeys, VAULT_FORMAT};
+use super::batch::{Batch, Pending, Sealed, Value};
+use super::collections::{HEADER, MANIFEST, OF_AN_ACCOUNT};
+use super::header::{self, DataKey, Header, STORE_FORMAT, Subkeys};
+use super::manifest::{Element, ElementHash, Known, Manifest};
 use super::record_key::{KeyHash, RecordKey, RecordPrefix};
 use super::record_store::{Change, Durability, RecordStore};
-use super::secret_buffer::SecretBuffer;
-use crate::environment::RandomBytes;
+use super::seal::{self, NONCE_LENGTH, Seal, damaged};
+use super::user_key::UserKey;
+use crate::environment::{RandomBytes, check_not_in_callback};
 use crate::error::{E2eeError, Result};
 
-const NONCE_LENGTH: usize = 24;
-const TAG_LENGTH: usize = 16;
-/// The format of the records' own contents, inside the encryption.
-const RECORD_FORMAT: u8 = 1;
-/// Room for most records; larger ones grow.
-const USUAL_RECORD: usize = 1024;
 /// Scans begin with a short page, as most find few records, and then take longer ones.
 const FIRST_PAGE: usize = 16;
-const LONGEST_PAGE: usize = 256;
-
-/// Changes that are committed together, in their order.
-pub(crate) struct Batch {
-    changes: Vec<Pending>,
-    durability: Durability,
-}
-
-struct Pending {
-    key: RecordKey,
-    /// Room for the nonce, then the plaintext. `None` deletes.
-    value: Option<Zeroizing<Vec<u8>>>,
-}
-
-impl Batch {
-    pub(crate) fn new() -> Self {
-        Self { changes: Vec::new(), durability: Durability::Synced }
-    }
-
-    /// Stores a record. The value is serialised now, so that it may change before the commit.
-    pub(crate) fn put<T: Serialize + ?Sized>(&mut self, key: &RecordKey, value: &T) -> Result<()> {
-        let mut buffer = SecretBuffer::with_capacity(USUAL_RECORD);
-        buffer.extend(&[0; NONCE_LENGTH]);
-        buffer.extend(&[RECORD_FORMAT]);
-        rmp_serde::encode::write_named(&mut buffer, value).map_err(|_| {
-            E2eeError::store_io(format!(
-                "a record of \"{}\" could not be serialised",
-                key.collection
-            ))
-        })?;
-        self.changes.push(Pending { key: key.clone(), value: Some(buffer.into_inner()) });
-        Ok(())
-    }
-
-    /// Deletes a record, if there is one.
-    pub(crate) fn delete(&mut self, key: &RecordKey) {
-        self.changes.push(Pending { key: key.clone(), value: None });
-    }
-
-    /// Lets the commit return before the changes are synced to disk. Only for
-    /// batches without anything that keeps a key from being used twice.
-    pub(crate) fn relaxed(&mut self) {
-        self.durability = Durability::Relaxed;
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::indexing_slicing)]
-impl Batch {
-    /// Makes all records look like ones of another format.
-    pub(super) fn set_record_format(&mut self, format: u8) {
-        for value in self.changes.iter_mut().filter_map(|change| change.value.as_mut()) {
-            value[NONCE_LENGTH] = format;
-        }
-    }
-
-    /// Stores bytes that no version of this library would write.
-    pub(super) fn put_plaintext(&mut self, key: &RecordKey, plaintext: &[u8]) {
-        let value = Some(Zeroizing::new([&[0; NONCE_LENGTH], plaintext].concat()));
-        self.changes.push(Pending { key: key.clone(), value });
-    }
-}
+const LONGEST_PAGE: usize = 1024;
+const MANIFEST_KEY: &[u8] = b"manifest";
 
 /// An encrypted record store.
 pub(crate) struct Vault {
     records: Box<dyn RecordStore>,
-    cipher: XChaCha20Poly1305,
+    seal: Seal,
     key_hash: KeyHash,
+    element_hash: ElementHash,
+    data_key: DataKey,
     random: Arc<dyn RandomBytes>,
+    /// Held during a commit and whatever else must see no commit half done.
+    written: Mutex<Written>,
+    /// The collections that were added up. Never locked while `written` is waited for.
+    known: RwLock<HashMap<&'static str, Known>>,
+    closed: AtomicBool,
+}
+
+/// The manifest as it was committed last, as far as that is known.
+struct Written {
+    manifest: Manifest,
+    /// A commit has failed: the store may hold its changes or not.
+    uncertain: bool,
 }
 
 impl Vault {
-    /// Opens a vault, or makes a new one in an empty store. `key` has 32 bytes.
+    /// Opens a vault, or makes a new one in an empty store.
     pub(crate) fn open(
         records: Box<dyn RecordStore>,
-        key: &[u8],
+        user_key: UserKey<'_>,
         random: Arc<dyn RandomBytes>,
     ) -> Result<Self> {
-        let data_key = header::open_or_create(records.as_ref(), key, random.as_ref())?;
-        let Subkeys { cipher, key_hash } = header::derive_subkeys(&data_key)?;
-        Ok(Self { records, cipher, key_hash, random })
+        user_key.check()?;
+        match Header::find(records.as_ref())? {
+            Some(header) => {
+                let vault = Self::with(records, header.unwrap(user_key)?, random)?;
+                if header.format() == STORE_FORMAT {
+                    vault.begin(&header)?;
+                } else {
+                    vault.migrate(user_key)?;
+                }
+                Ok(vault)
+            }
+            None if records.is_empty()? => {
+                let vault = Self::with(records, header::draw_data_key(random.as_ref())?, random)?;
+                vault.write_header(user_key)?;
+                Ok(vault)
+            }
+            None => Err(E2eeError::corrupt("the store has records but no header")),
+        }
+    }
+
+    fn with(
+        records: Box<dyn RecordStore>,
+        data_key: DataKey,
+        random: Arc<dyn RandomBytes>,
+    ) -> Result<Self> {
+        let Subkeys { cipher, key_hash, manifest } = Subkeys::derive(&data_key)?;
+        Ok(Self {
+            records,
+            seal: Seal::new(cipher),
+            key_hash,
+            element_hash: ElementHash::new(manifest),
+            data_key,
+            random,
+            written: Mutex::new(Written { manifest: Manifest::default(), uncertain: false }),
+            known: RwLock::new(HashMap::new()),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    fn begin(&self, header: &Header) -> Result<()> {
+        let manifest = self.read_manifest()?;
+        manifest.check_header(&self.header_element(header))?;
+        self.written()?.manifest = manifest;
+        Ok(())
+    }
+
+    /// From format 1, which had no manifest: what is there now is what must be there.
+    fn migrate(&self, user_key: UserKey<'_>) -> Result<()> {
+        let mut written = self.written()?;
+        for collection in OF_AN_ACCOUNT {
+            let known = self.add_up(collection)?;
+            known.each(|element| written.manifest.replace(collection, None, Some(element)));
+            self.known_mut().insert(collection, known);
+        }
+        drop(written);
+        self.write_header(user_key)
+    }
+
+    /// Wraps the data key for a user, in one commit: a crash leaves the former header or this one.
+    pub(crate) fn write_header(&self, user_key: UserKey<'_>) -> Result<()> {
+        user_key.check()?;
+        if matches!(user_key, UserKey::Passphrase(_)) && !self.records.takes_passphrases() {
+            let problem = "cannot open a foreign store: derive a key from it yourself";
+            return Err(E2eeError::invalid_field("passphrase", problem));
+        }
+        // Before the lock: a passphrase takes its time.
+        let header = Header::wrap(&self.data_key, user_key, self.random.as_ref())?;
+        let mut written = self.settled()?;
+        written.manifest.set_header(self.header_element(&header));
+        let changes = header.change().and_then(|change| {
+            Ok(vec![change, self.manifest_change(&mut written.manifest, &self.draw_nonces(1)?)?])
+        });
+        let done = changes.and_then(|changes| self.records.commit(changes, Durability::Synced));
+        self.settle(&mut written, done)
     }
 
     /// The key of the record of that name. Each collection has names of one length.
@@ -137,22 +149,61 @@ impl Vault {
 
     /// Reads a record.
     pub(crate) fn read<T: DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<T>> {
-        match self.records.get(key.collection, key.bytes())? {
-            Some(value) => self.decrypt(key, value).map(Some),
-            None => Ok(None),
+        check_not_in_callback()?;
+        let collection = key.collection;
+        let expected = loop {
+            if self.closed.load(Ordering::Acquire) {
+                return Err(E2eeError::store_closed("the store was shut down"));
+            }
+            let expected =
+                self.known().get(collection).map(|known| known.get(key.bytes()).copied());
+            match expected {
+                Some(Some(element)) => break element,
+                Some(None) => return Ok(None),
+                None => self.survey(collection, &*self.settled()?)?,
+            }
+        };
+        let value = self.records.get(collection, key.bytes())?;
+        if let Some(value) = value
+            && self.element(key, &value) == Some(expected)
+        {
+            return self.seal.open(collection, key.bytes(), value).map(Some);
+        }
+        self.read_again(key)
+    }
+
+    /// Another thread may have committed between the two looks above; now none can.
+    fn read_again<T: DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<T>> {
+        let collection = key.collection;
+        let written = self.settled()?;
+        self.survey(collection, &written)?;
+        let value = self.records.get(collection, key.bytes())?;
+        let expected =
+            self.known().get(collection).and_then(|known| known.get(key.bytes()).copied());
+        match (value, expected) {
+            (None, None) => Ok(None),
+            (Some(value), Some(expected)) if self.element(key, &value) == Some(expected) => {
+                self.seal.open(collection, key.bytes(), value).map(Some)
+            }
+            (Some(_), Some(_)) => Err(damaged(collection)),
+            (None, Some(_)) => {
+                Err(E2eeError::corrupt(format!("a record of \"{collection}\" is missing")))
+            }
+            (Some(_), None) => {
+                Err(E2eeError::corrupt(format!("a record of \"{collection}\" should be gone")))
+            }
         }
     }
 
     /// All records whose names begin with these parts, in no telling order.
-    /// Records committed meanwhile may be missing.
     pub(crate) fn scan<T: DeserializeOwned>(
         &self,
         collection: &'static str,
         parts: &[&str],
     ) -> Result<Vec<(RecordKey, T)>> {
         let mut found = Vec::new();
-        self.scan_each(collection, parts, |key, value| {
-            let record = self.decrypt(&key, value)?;
+        self.scan_checked(collection, parts, |key, value| {
+            let record = self.seal.open(collection, key.bytes(), value)?;
             found.push((key, record));
             Ok(())
         })?;
@@ -166,31 +217,55 @@ impl Vault {
         parts: &[&str],
     ) -> Result<Vec<RecordKey>> {
         let mut found = Vec::new();
-        self.scan_each(collection, parts, |key, _| {
+        self.scan_checked(collection, parts, |key, _| {
             found.push(key);
             Ok(())
         })?;
         Ok(found)
     }
 
-    fn scan_each(
+    /// Scans, with commits held off, and checks that nothing is missing or out of date.
+    fn scan_checked(
         &self,
         collection: &'static str,
         parts: &[&str],
         mut each: impl FnMut(RecordKey, Vec<u8>) -> Result<()>,
     ) -> Result<()> {
         let prefix = self.prefix(collection, parts);
+        let written = self.settled()?;
+        self.survey(collection, &written)?;
+        let mut found = 0_usize;
+        self.scan_each(&prefix, |key, value| {
+            let expected = self.known().get(collection).and_then(|k| k.get(key.bytes()).copied());
+            if expected.is_none() || expected != self.element(&key, &value) {
+                return Err(damaged(collection));
+            }
+            found = found.saturating_add(1);
+            each(key, value)
+        })?;
+        let expected = self.known().get(collection).map_or(0, |k| k.count_under(prefix.bytes()));
+        if found < expected {
+            return Err(E2eeError::corrupt(format!("records of \"{collection}\" are missing")));
+        }
+        Ok(())
+    }
+
+    fn scan_each(
+        &self,
+        prefix: &RecordPrefix,
+        mut each: impl FnMut(RecordKey, Vec<u8>) -> Result<()>,
+    ) -> Result<()> {
         // Every full key is longer than the prefix, hence strictly after it.
         let mut after = prefix.bytes().to_vec();
         let mut limit = FIRST_PAGE;
         loop {
-            let page = self.records.scan(collection, Some(&after), limit)?;
+            let page = self.records.scan(prefix.collection(), Some(&after), limit)?;
             let is_last = page.len() < limit;
             for entry in page {
                 if entry.key <= after {
                     return Err(E2eeError::store_io("the store listed its records out of order"));
                 }
-                let key = RecordKey::from_stored(collection, entry.key);
+                let key = RecordKey::from_stored(prefix.collection(), entry.key);
                 if !prefix.covers(&key) {
                     return Ok(());
                 }
@@ -205,87 +280,163 @@ impl Vault {
         }
     }
 
-    /// Makes all changes of a batch, or none. Unless the batch is relaxed, they
-    /// are on disk when this returns. An empty batch is no commit.
+    /// Encrypts a record for a later commit, on the caller's thread.
+    pub(crate) fn seal<T: Serialize>(&self, key: RecordKey, value: &T) -> Result<Sealed> {
+        let plain = seal::serialise(key.collection, value)?;
+        let nonce = self.draw_nonces(1)?;
+        let value = self.seal.close(key.collection, key.bytes(), plain, &nonce)?;
+        Ok(Sealed(Pending { key, value: Value::Sealed(value) }))
+    }
+
+    /// Makes all changes of a batch, or none. Unless the batch is relaxed, they are on disk when
+    /// this returns. An empty batch is no commit.
     pub(crate) fn commit(&self, batch: Batch) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
         let Batch { changes, durability } = batch;
-        // One call for all nonces: each call of the system's generator costs.
-        let puts = changes.iter().filter(|change| change.value.is_some()).count();
-        let mut nonces = vec![0; puts.saturating_mul(NONCE_LENGTH)];
-        if puts > 0 {
-            self.random.fill(&mut nonces)?;
-        }
-        let mut nonces = nonces.chunks_exact(NONCE_LENGTH);
-        let mut encrypted = Vec::with_capacity(changes.len());
+        // One call for all nonces, the manifest's included: each call of the generator costs.
+        let puts = changes.iter().filter(|c| matches!(c.value, Value::Plain(_))).count();
+        let nonces = self.draw_nonces(puts.saturating_add(1))?;
+        let (of_manifest, of_records) = nonces.split_at_checked(NONCE_LENGTH).unwrap_or_default();
+        let mut nonces = of_records.chunks_exact(NONCE_LENGTH);
+        let mut sealed = Vec::with_capacity(changes.len().saturating_add(1));
         for Pending { key, value } in changes {
             let value = match value {
-                Some(value) => {
-                    Some(self.encrypt(&key, value, nonces.next().unwrap_or_default())?)
+                Value::Deleted => None,
+                Value::Plain(value) => {
+                    let nonce = nonces.next().unwrap_or_default();
+                    Some(self.seal.close(key.collection, key.bytes(), value, nonce)?)
                 }
-                None => None,
+                Value::Sealed(value) => Some(value),
             };
-            encrypted.push(Change { collection: key.collection, key: key.into_bytes(), value });
+            sealed.push(Change { collection: key.collection, key: key.into_bytes(), value });
         }
-        self.records.commit(encrypted, durability)
+        let mut written = self.settled()?;
+        for change in &sealed {
+            self.survey(change.collection, &written)?;
+        }
+        self.note(&sealed, &mut written.manifest);
+        let done = self.manifest_change(&mut written.manifest, of_manifest).and_then(|manifest| {
+            sealed.push(manifest);
+            self.records.commit(sealed, durability)
+        });
+        self.settle(&mut written, done)
     }
 
     /// Closes the store below.
     pub(crate) fn close(&self) -> Result<()> {
+        check_not_in_callback()?;
+        self.closed.store(true, Ordering::Release);
         self.records.close()
     }
 
-    /// Encrypts in place: the ciphertext overwrites the plaintext.
-    fn encrypt(
-        &self,
-        key: &RecordKey,
-        mut value: Zeroizing<Vec<u8>>,
-        nonce: &[u8],
-    ) -> Result<Vec<u8>> {
-        let failed = || E2eeError::panic("a record could not be encrypted");
-        let (space, plaintext) = value.split_at_mut_checked(NONCE_LENGTH).ok_or_else(failed)?;
-        let nonce: &XNonce = nonce.try_into().map_err(|_| failed())?;
-        space.copy_from_slice(nonce);
-        let tag = self
-            .cipher
-            .encrypt_inout_detached(nonce, &associated_data(key), InOutBuf::from(plaintext))
-            .map_err(|_| failed())?;
-        let mut ciphertext = std::mem::take(&mut *value);
-        ciphertext.extend_from_slice(&tag);
-        Ok(ciphertext)
+    /// Notes changes that are about to be committed.
+    fn note(&self, changes: &[Change], manifest: &mut Manifest) {
+        let mut collections = self.known_mut();
+        for Change { collection, key, value } in changes {
+            let Some(known) = collections.get_mut(collection) else { continue };
+            match value.as_deref().and_then(seal::state) {
+                Some(state) => {
+                    let element = self.element_hash.element(collection, key, &state);
+                    let old = known.insert(key, element);
+                    manifest.replace(collection, old.as_ref(), Some(&element));
+                }
+                None => {
+                    let old = known.remove(key);
+                    manifest.replace(collection, old.as_ref(), None);
+                }
+            }
+        }
     }
 
-    fn decrypt<T: DeserializeOwned>(&self, key: &RecordKey, value: Vec<u8>) -> Result<T> {
-        let damaged =
-            || E2eeError::corrupt(format!("a record of \"{}\" is damaged", key.collection));
-        let mut value = Zeroizing::new(value);
-        let (nonce, rest) = value.split_at_mut_checked(NONCE_LENGTH).ok_or_else(damaged)?;
-        let length = rest.len().checked_sub(TAG_LENGTH).ok_or_else(damaged)?;
-        let (plaintext, tag) = rest.split_at_mut_checked(length).ok_or_else(damaged)?;
-        let nonce: &XNonce = (&*nonce).try_into().map_err(|_| damaged())?;
-        let tag: &Tag = (&*tag).try_into().map_err(|_| damaged())?;
-        self.cipher
-            .decrypt_inout_detached(
-                nonce,
-                &associated_data(key),
-                InOutBuf::from(&mut *plaintext),
-                tag,
-            )
-            .map_err(|_| damaged())?;
-        match plaintext.split_first() {
-            Some((&RECORD_FORMAT, record)) => rmp_serde::from_slice(record).map_err(|_| damaged()),
-            Some((&newer, _)) if newer > RECORD_FORMAT => Err(E2eeError::NewerFormat {
-                detail: format!(
-                    "a record of \"{}\" was written by a newer version of this library",
-                    key.collection
-                ),
-                found: u32::from(newer),
-                supported: u32::from(RECORD_FORMAT),
-            }),
-            _ => Err(damaged()),
+    fn manifest_change(&self, manifest: &mut Manifest, nonce: &[u8]) -> Result<Change> {
+        manifest.revision = manifest.revision.saturating_add(1);
+        let value = seal::serialise(MANIFEST, manifest)?;
+        let value = Some(self.seal.close(MANIFEST, MANIFEST_KEY, value, nonce)?);
+        Ok(Change { collection: MANIFEST, key: MANIFEST_KEY.to_vec(), value })
+    }
+
+    fn read_manifest(&self) -> Result<Manifest> {
+        let value = self
+            .records
+            .get(MANIFEST, MANIFEST_KEY)?
+            .ok_or_else(|| E2eeError::corrupt("the manifest of the store is missing"))?;
+        self.seal.open(MANIFEST, MANIFEST_KEY, value)
+    }
+
+    fn written(&self) -> Result<MutexGuard<'_, Written>> {
+        // A backend that comes back here on its own thread would wait for itself.
+        check_not_in_callback()?;
+        self.written.lock().map_err(|_| E2eeError::panic("the store failed inside; reopen it"))
+    }
+
+    /// The manifest that the store holds, with commits held off; read anew if it is not known
+    /// what became of the last one.
+    fn settled(&self) -> Result<MutexGuard<'_, Written>> {
+        let mut written = self.written()?;
+        if written.uncertain {
+            let manifest = self.read_manifest()?;
+            let attempted = written.manifest.revision;
+            if manifest.revision > attempted || manifest.revision.saturating_add(1) < attempted {
+                return Err(E2eeError::corrupt("the manifest of the store is not the last one"));
+            }
+            *written = Written { manifest, uncertain: false };
         }
+        Ok(written)
+    }
+
+    /// What a commit's end means for the next one.
+    fn settle(&self, written: &mut Written, done: Result<()>) -> Result<()> {
+        if done.is_err() {
+            written.uncertain = true;
+            self.known_mut().clear();
+        }
+        done
+    }
+
+    /// Adds up a collection, once, and checks it; the guard in the caller's hand holds off commits.
+    fn survey(&self, collection: &'static str, written: &Written) -> Result<()> {
+        if self.known().contains_key(collection) {
+            return Ok(());
+        }
+        let known = self.add_up(collection)?;
+        written.manifest.check(collection, &known)?;
+        self.known_mut().insert(collection, known);
+        Ok(())
+    }
+
+    fn add_up(&self, collection: &'static str) -> Result<Known> {
+        let mut known = Known::default();
+        self.scan_each(&self.prefix(collection, &[]), |key, value| {
+            let element = self.element(&key, &value).ok_or_else(|| damaged(collection))?;
+            known.insert(key.bytes(), element);
+            Ok(())
+        })?;
+        Ok(known)
+    }
+
+    fn element(&self, key: &RecordKey, value: &[u8]) -> Option<Element> {
+        let state = seal::state(value)?;
+        Some(self.element_hash.element(key.collection, key.bytes(), &state))
+    }
+
+    fn header_element(&self, header: &Header) -> Element {
+        self.element_hash.element(HEADER, header::KEY, header.digest())
+    }
+
+    fn draw_nonces(&self, count: usize) -> Result<Vec<u8>> {
+        let mut nonces = vec![0; count.saturating_mul(NONCE_LENGTH)];
+        self.random.fill(&mut nonces)?;
+        Ok(nonces)
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, HashMap<&'static str, Known>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known_mut(&self) -> RwLockWriteGuard<'_, HashMap<&'static str, Known>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -293,15 +444,4 @@ impl fmt::Debug for Vault {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Vault").finish_non_exhaustive()
     }
-}
-
-fn associated_data(key: &RecordKey) -> Vec<u8> {
-    let collection = key.collection.as_bytes();
-    let mut data =
-        Vec::with_capacity(collection.len().saturating_add(key.bytes().len()).saturating_add(9));
-    data.extend_from_slice(&(collection.len() as u64).to_be_bytes());
-    data.extend_from_slice(collection);
-    data.extend_from_slice(key.bytes());
-    data.push(VAULT_FORMAT);
-    data
 }

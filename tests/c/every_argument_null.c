@@ -97,6 +97,13 @@ static void store(const matrixe2ee_store *store) {
     REFUSED(matrixe2ee_store_open_sqlite(NULL, KEY, 32, &store_out, &error));
     REFUSED(matrixe2ee_store_open_sqlite("/nonexistent/s", NULL, 32, &store_out, &error));
     REFUSED(matrixe2ee_store_open_sqlite("/nonexistent/s", KEY, 32, NULL, &error));
+    REFUSED(matrixe2ee_store_open_sqlite_with_passphrase(NULL, KEY, 32, &store_out, &error));
+    REFUSED(matrixe2ee_store_open_sqlite_with_passphrase("/nonexistent/s", NULL, 32, &store_out, &error));
+    REFUSED(matrixe2ee_store_open_sqlite_with_passphrase("/nonexistent/s", KEY, 32, NULL, &error));
+    REFUSED(matrixe2ee_store_rekey(NULL, KEY, 32, &error));
+    REFUSED(matrixe2ee_store_rekey(store, NULL, 32, &error));
+    REFUSED(matrixe2ee_store_rekey_with_passphrase(NULL, KEY, 32, &error));
+    REFUSED(matrixe2ee_store_rekey_with_passphrase(store, NULL, 32, &error));
     NULL_2(matrixe2ee_store_set_clock, store, &clock);
     REFUSED(matrixe2ee_store_set_clock(store, &no_function, &error));
     NULL_1(matrixe2ee_store_shut_down, store);
@@ -130,9 +137,28 @@ static void account(const matrixe2ee_store *store, const matrixe2ee_account *acc
     REFUSED(matrixe2ee_account_receive_key_counts(NULL, "{}", NULL, &error));
     REFUSED(matrixe2ee_account_receive_key_counts(account, NULL, NULL, &error));
     NULL_3(matrixe2ee_account_sign_json, account, "{}", &string_out);
+    NULL_3(matrixe2ee_account_encrypt_for_devices, account, "[]", &string_out);
+    NULL_3(matrixe2ee_account_decrypt_room_events, account, "[]", &string_out);
     REFUSED(matrixe2ee_account_list_sessions(NULL, NULL, &string_out, &error));
     REFUSED(matrixe2ee_account_list_sessions(account, NULL, NULL, &error));
+    REFUSED(matrixe2ee_account_import_libolm_sessions(NULL, "[]", KEY, 32, &string_out, &error));
+    REFUSED(matrixe2ee_account_import_libolm_sessions(account, NULL, KEY, 32, &string_out, &error));
+    REFUSED(matrixe2ee_account_import_libolm_sessions(account, "[]", NULL, 32, &string_out, &error));
+    REFUSED(matrixe2ee_account_import_libolm_sessions(account, "[]", KEY, 32, NULL, &error));
     NULL_1(matrixe2ee_account_erase, account);
+}
+
+typedef matrixe2ee_status from_pickles(const matrixe2ee_account *, const char *, const char *,
+                                       const char *, const uint8_t *, size_t, matrixe2ee_olm_channel **,
+                                       matrixe2ee_error **);
+
+static void channel_from_pickles(const matrixe2ee_account *account, from_pickles *f) {
+    REFUSED(f(NULL, "@c:d", "k", "[]", KEY, 32, &channel_out, &error));
+    REFUSED(f(account, NULL, "k", "[]", KEY, 32, &channel_out, &error));
+    REFUSED(f(account, "@c:d", NULL, "[]", KEY, 32, &channel_out, &error));
+    REFUSED(f(account, "@c:d", "k", NULL, KEY, 32, &channel_out, &error));
+    REFUSED(f(account, "@c:d", "k", "[]", NULL, 32, &channel_out, &error));
+    REFUSED(f(account, "@c:d", "k", "[]", KEY, 32, NULL, &error));
 }
 
 static void create_channels(const matrixe2ee_account *account) {
@@ -148,18 +174,8 @@ static void create_channels(const matrixe2ee_account *account) {
     REFUSED(matrixe2ee_olm_channel_create_from_encrypted_message(account, "@c:d", "k", "{}", NULL, NULL,
                                                                  NULL, &error));
     NULL_4(matrixe2ee_olm_channel_create_from_storage, account, "@c:d", "k", &channel_out);
-    REFUSED(matrixe2ee_olm_channel_from_vodozemac_pickles(NULL, "@c:d", "k", "[]", KEY, 32, &channel_out,
-                                                          &error));
-    REFUSED(matrixe2ee_olm_channel_from_vodozemac_pickles(account, NULL, "k", "[]", KEY, 32,
-                                                          &channel_out, &error));
-    REFUSED(matrixe2ee_olm_channel_from_vodozemac_pickles(account, "@c:d", NULL, "[]", KEY, 32,
-                                                          &channel_out, &error));
-    REFUSED(matrixe2ee_olm_channel_from_vodozemac_pickles(account, "@c:d", "k", NULL, KEY, 32,
-                                                          &channel_out, &error));
-    REFUSED(matrixe2ee_olm_channel_from_vodozemac_pickles(account, "@c:d", "k", "[]", NULL, 32,
-                                                          &channel_out, &error));
-    REFUSED(matrixe2ee_olm_channel_from_vodozemac_pickles(account, "@c:d", "k", "[]", KEY, 32, NULL,
-                                                          &error));
+    channel_from_pickles(account, matrixe2ee_olm_channel_from_libolm_pickles);
+    channel_from_pickles(account, matrixe2ee_olm_channel_from_vodozemac_pickles);
 }
 
 static void channel(const matrixe2ee_olm_channel *channel) {
@@ -184,6 +200,16 @@ static void outbound(const matrixe2ee_account *account,
     REFUSED(matrixe2ee_outbound_megolm_session_create_from_storage(account, NULL, NULL, &outbound_out,
                                                                    &error));
     REFUSED(matrixe2ee_outbound_megolm_session_create_from_storage(account, ROOM, NULL, NULL, &error));
+    REFUSED(matrixe2ee_outbound_megolm_session_from_libolm_pickle(NULL, ROOM, "p", KEY, 32,
+                                                                  &outbound_out, &error));
+    REFUSED(matrixe2ee_outbound_megolm_session_from_libolm_pickle(account, NULL, "p", KEY, 32,
+                                                                  &outbound_out, &error));
+    REFUSED(matrixe2ee_outbound_megolm_session_from_libolm_pickle(account, ROOM, NULL, KEY, 32,
+                                                                  &outbound_out, &error));
+    REFUSED(matrixe2ee_outbound_megolm_session_from_libolm_pickle(account, ROOM, "p", NULL, 32,
+                                                                  &outbound_out, &error));
+    REFUSED(matrixe2ee_outbound_megolm_session_from_libolm_pickle(account, ROOM, "p", KEY, 32, NULL,
+                                                                  &error));
     NULL_2(matrixe2ee_outbound_megolm_session_session_id, session, &string_out);
     NULL_2(matrixe2ee_outbound_megolm_session_message_index, session, &number_out);
     NULL_3(matrixe2ee_outbound_megolm_session_get_session_key_for_sending, session, "{}", &string_out);
@@ -191,6 +217,21 @@ static void outbound(const matrixe2ee_account *account,
     NULL_4(matrixe2ee_outbound_megolm_session_encrypt, session, "m.dummy", "{}", &string_out);
     NULL_1(matrixe2ee_outbound_megolm_session_invalidate, session);
     NULL_1(matrixe2ee_outbound_megolm_session_erase, session);
+}
+
+static void inbound_from_pickle(const matrixe2ee_account *account) {
+    REFUSED(matrixe2ee_inbound_megolm_session_from_libolm_pickle(NULL, ROOM, "k", "p", KEY, 32, NULL,
+                                                                 &inbound_out, &error));
+    REFUSED(matrixe2ee_inbound_megolm_session_from_libolm_pickle(account, NULL, "k", "p", KEY, 32, NULL,
+                                                                 &inbound_out, &error));
+    REFUSED(matrixe2ee_inbound_megolm_session_from_libolm_pickle(account, ROOM, NULL, "p", KEY, 32, NULL,
+                                                                 &inbound_out, &error));
+    REFUSED(matrixe2ee_inbound_megolm_session_from_libolm_pickle(account, ROOM, "k", NULL, KEY, 32, NULL,
+                                                                 &inbound_out, &error));
+    REFUSED(matrixe2ee_inbound_megolm_session_from_libolm_pickle(account, ROOM, "k", "p", NULL, 32, NULL,
+                                                                 &inbound_out, &error));
+    REFUSED(matrixe2ee_inbound_megolm_session_from_libolm_pickle(account, ROOM, "k", "p", KEY, 32, NULL,
+                                                                 NULL, &error));
 }
 
 static void inbound(const matrixe2ee_account *account,
@@ -232,6 +273,7 @@ int main(void) {
     create_channels(alice.account);
     channel(to_bob);
     outbound(alice.account, sending);
+    inbound_from_pickle(alice.account);
     inbound(alice.account, sending, receiving);
 
     /* Nothing above has changed or closed anything. */

@@ -2,6 +2,7 @@
 #include "story.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static struct person alice, bob;
@@ -111,6 +112,15 @@ static void forks_beside_busy_threads(void) {
     for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
+/* When the store's log was last written. */
+static struct timespec last_write(void) {
+    struct stat status;
+    char *log = text("%s-wal", path);
+    CHECK(stat(log, &status) == 0);
+    free(log);
+    return status.st_mtim;
+}
+
 int main(void) {
     char *folder = new_folder();
     path = text("%s/alice", folder);
@@ -119,6 +129,12 @@ int main(void) {
     channel = channel_to(&alice, &bob);
     OK(matrixe2ee_outbound_megolm_session_create(alice.account, ROOM, NULL, &sending, &error));
     OK(matrixe2ee_inbound_megolm_session_from_outbound_session(sending, &receiving, &error));
+
+    /* The session has reserved message indices: they are the parent's, which gives them back. */
+    char *event = say(&alice, sending, "$before", "words");
+    hear(receiving, event, "words");
+    free(event);
+    struct timespec before = last_write();
 
     char one[64], other[64];
     key_of_a_child(one, sizeof one);
@@ -130,11 +146,24 @@ int main(void) {
     if (!ADDRESS_SANITIZER) forks_beside_busy_threads();
 
     /* The children have changed nothing here. */
-    char *event = say(&alice, sending, "$e", "words");
+    struct timespec after = last_write();
+    CHECK(before.tv_sec == after.tv_sec && before.tv_nsec == after.tv_nsec);
+    event = say(&alice, sending, "$e", "words");
     hear(receiving, event, "words");
     free(event);
     OK(matrixe2ee_store_shut_down(alice.store, &error));
     free_handles();
+    matrixe2ee_store *store;
+    matrixe2ee_account *account;
+    uint32_t index;
+    OK(matrixe2ee_store_open_sqlite(path, KEY, sizeof KEY, &store, &error));
+    OK(matrixe2ee_account_open(store, alice.user_id, alice.device_id, &account, &error));
+    OK(matrixe2ee_outbound_megolm_session_create_from_storage(account, ROOM, NULL, &sending, &error));
+    OK(matrixe2ee_outbound_megolm_session_message_index(sending, &index, &error));
+    CHECK(index == 2);
+    matrixe2ee_outbound_megolm_session_free(sending);
+    matrixe2ee_account_free(account);
+    matrixe2ee_store_free(store);
     matrixe2ee_string_free(alice.device_keys);
     matrixe2ee_string_free(alice.identity_key);
     person_close(&bob);

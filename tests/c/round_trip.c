@@ -113,6 +113,47 @@ static void decrypt_many(const matrixe2ee_inbound_megolm_session *session, const
     free(events);
 }
 
+/* Two devices in one call, one of which there is no channel to. */
+static void encrypt_for_devices(const struct person *from, const struct person *to,
+                                const matrixe2ee_olm_channel *from_alice) {
+    char *items = text("[{\"user_id\":\"%s\",\"identity_key\":\"%s\",\"type\":\"org.example.words\","
+                       "\"content\":{\"words\":\"to many\"}},"
+                       "{\"user_id\":\"%s\",\"identity_key\":\"%s\",\"type\":\"org.example.words\","
+                       "\"content\":{}}]",
+                       to->user_id, to->identity_key, from->user_id, from->identity_key);
+    char *list, *event;
+    OK(matrixe2ee_account_encrypt_for_devices(from->account, items, &list, &error));
+    CHECK(strncmp(list, "[{\"content\":{", 13) == 0 && strstr(list, "\"name\":\"NOT_FOUND\""));
+    char *content = json_value(list, "content");
+    OK(matrixe2ee_olm_channel_decrypt(from_alice, content, &event, &error));
+    char *heard = json_string(event, "words");
+    CHECK(strcmp(heard, "to many") == 0);
+    matrixe2ee_string_free(list);
+    FAILS(INVALID_JSON, matrixe2ee_account_encrypt_for_devices(from->account, "[", &list, &error));
+    CHECK(list == NULL);
+    matrixe2ee_string_free(event);
+    free(items);
+    free(content);
+    free(heard);
+}
+
+/* A good event, one that is replayed, and one whose room key is not there. */
+static void decrypt_room_events(const struct person *to, const char *good, const char *replayed) {
+    char *unknown = room_event(to, "$unknown", "{\"algorithm\":\"" MEGOLM "\",\"session_id\":\"none\","
+                                               "\"ciphertext\":\"none\"}");
+    char *events = text("[%s,%s,%s]", good, replayed, unknown);
+    char *list;
+    OK(matrixe2ee_account_decrypt_room_events(to->account, events, &list, &error));
+    const char *first = strstr(list, "\"event\":{"), *second = strstr(list, "\"name\":\"REPLAY\"");
+    const char *third = strstr(list, "\"name\":\"NO_SESSION\"");
+    CHECK(first && first < second && second < third);
+    matrixe2ee_string_free(list);
+    FAILS(INVALID_FIELD, matrixe2ee_account_decrypt_room_events(to->account, "{}", &list, &error));
+    CHECK(list == NULL);
+    free(unknown);
+    free(events);
+}
+
 static void keys_are_uploaded_once(const struct person *person) {
     char *body = (char *)1;
     OK(matrixe2ee_account_receive_key_counts(person->account, "{\"signed_curve25519\":50}",
@@ -147,6 +188,8 @@ int main(void) {
     FAILS(REPLAY, matrixe2ee_inbound_megolm_session_decrypt(receiving, again, &out, &error));
     CHECK(out == NULL);
     decrypt_many(receiving, two, again);
+    decrypt_room_events(&bob, two, again);
+    encrypt_for_devices(&alice, &bob, from_alice);
     export_and_import(receiving, one);
 
     char *session_id;

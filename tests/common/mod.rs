@@ -2,6 +2,7 @@
 //! server, and short ways to say what must fail.
 #![allow(dead_code, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod libolm;
 pub mod raw;
 pub mod sqlite;
 

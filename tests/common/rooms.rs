@@ -146,6 +146,21 @@ impl Device {
         self.account = ok(Account::open(&self.store, &self.user_id, &self.device_id));
     }
 
+    /// The device as another process finds it if this one is killed now.
+    pub fn crashed(&self) -> Self {
+        let folder = TempDir::new().expect("a temporary folder");
+        for name in ["store.db", "store.db-wal"] {
+            let from = self.folder().join(name);
+            if from.exists() {
+                std::fs::copy(from, folder.path().join(name)).expect("a copy of the store");
+            }
+        }
+        let store = open(folder.path());
+        let crashed = Self::on(Some(folder), store, &self.user_id, &self.device_id);
+        crashed.clock.0.store(self.clock.0.load(Ordering::SeqCst), Ordering::SeqCst);
+        crashed
+    }
+
     pub fn folder(&self) -> &Path {
         self.folder.as_ref().expect("a store in a file").path()
     }

@@ -11,7 +11,8 @@ use matrixe2ee::{
 };
 use serde_json::{Value, json};
 
-use super::protocol::{Answer, Command, DEVICE, OPENING, Op, Partner, STORE_KEY, USER};
+use super::power;
+use super::protocol::{Answer, Command, DEVICE, OPENING, Op, Partner, STORE_KEYS, USER};
 
 /// Serves the parent on standard input and output. Every answer is written at once, unbuffered:
 /// what the library has returned is out before the next call is made.
@@ -27,7 +28,7 @@ pub fn run(store: &str) {
         }
         let last = matches!(command.op, Op::ShutDown);
         let result = child.execute(command.op).map_err(|error| parse(&error.to_json()));
-        let answer = Answer { id: command.id, result };
+        let answer = Answer { id: command.id, result, log: power::log_length(store) };
         write_line(&mut output, &serde_json::to_string(&answer).unwrap());
         if last {
             break;
@@ -45,6 +46,8 @@ fn parse(text: &str) -> Value {
 
 struct Child {
     store: Arc<Store>,
+    /// What opened it.
+    key: u8,
     account: Arc<Account>,
     channels: HashMap<String, Arc<OlmChannel>>,
     outbound: HashMap<String, Arc<OutboundMegolmSession>>,
@@ -53,10 +56,17 @@ struct Child {
 
 impl Child {
     fn open(path: &str) -> Result<Self> {
-        let store = Store::open_sqlite(path, STORE_KEY.to_vec())?;
+        let [first, second] = STORE_KEYS;
+        let (store, key) = match Store::open_sqlite(path, vec![first; 32]) {
+            Err(E2eeError::WrongKey { .. }) => {
+                (Store::open_sqlite(path, vec![second; 32])?, second)
+            }
+            other => (other?, first),
+        };
         let account = Account::open(&store, USER, DEVICE)?;
         Ok(Self {
             store,
+            key,
             account,
             channels: HashMap::new(),
             outbound: HashMap::new(),
@@ -80,11 +90,13 @@ impl Child {
             Op::KeyCounts { counts, fallback_types } => {
                 self.account.receive_key_counts(&counts, fallback_types).map(done)
             }
+            Op::Rekey { key } => self.store.rekey(vec![key; 32]).map(done),
             Op::ShutDown => self.store.shut_down().map(done),
             Op::CreateChannel { .. }
             | Op::AddSession { .. }
             | Op::SetDeviceKeys { .. }
             | Op::Encrypt { .. }
+            | Op::EncryptForDevices { .. }
             | Op::Receive { .. }
             | Op::EraseChannel { .. } => self.execute_olm(op),
             Op::RoomKey { .. }
@@ -118,6 +130,21 @@ impl Child {
                 let encrypted =
                     self.channel(&partner)?.encrypt(&event_type, &content.to_string())?;
                 Ok(json!({ "plaintext": content, "encrypted": parse(&encrypted) }))
+            }
+            Op::EncryptForDevices { items } => {
+                let list: Vec<Value> = items
+                    .iter()
+                    .map(|(partner, content)| {
+                        json!({
+                            "user_id": partner.user_id, "identity_key": partner.identity_key,
+                            "type": "org.test.message", "content": content,
+                        })
+                    })
+                    .collect();
+                let answers = parse(&self.account.encrypt_for_devices(&json!(list).to_string())?);
+                let answer = |((_, content), answer): (&(Partner, Value), &Value)| json!({ "plaintext": content, "encrypted": answer["content"] });
+                let answers = answers.as_array().expect("a list");
+                Ok(items.iter().zip(answers).map(answer).collect())
             }
             Op::Receive { partner, content } => self.receive(&partner, &content),
             Op::EraseChannel { partner } => {
@@ -193,7 +220,13 @@ impl Child {
             };
             return Ok(json!([item]));
         }
-        Ok(parse(&session.decrypt_many(&json!(events).to_string())?))
+        let events = json!(events).to_string();
+        // Both ways, as the number of events has it.
+        if events.len().is_multiple_of(2) {
+            Ok(parse(&session.decrypt_many(&events)?))
+        } else {
+            Ok(parse(&self.account.decrypt_room_events(&events)?))
+        }
     }
 
     fn inbound(&mut self, room_id: &str, session_id: &str) -> Result<Arc<InboundMegolmSession>> {
@@ -267,6 +300,7 @@ impl Child {
             });
         }
         Ok(json!({
+            "key": self.key,
             "identity_key": self.account.identity_key()?,
             "device_keys": parse(&self.account.device_keys()?),
             "channels": channels,

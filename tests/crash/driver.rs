@@ -1,30 +1,21 @@
 //! Runs children, kills them, and hands their answers to the judges.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::power;
 use super::process::Process;
-use super::protocol::{Answer, Command, OPENING, Op};
+use super::protocol::{Answer, Command, OPENING};
+use super::statistics::Statistics;
 use super::world::{Outcome, Task, World};
 
+const SHUT_DOWN: &str = "ShutDown";
 /// How many lines a failure shows.
 const SHOWN_LINES: usize = 40;
 const SHOWN_LENGTH: usize = 600;
-
-#[derive(Default)]
-pub struct Statistics {
-    pub kills: usize,
-    pub operations: usize,
-    pub ciphertexts: usize,
-    pub consumed_without_answer: usize,
-    /// During which operation the child was killed, and how often.
-    pub killed_during: BTreeMap<String, usize>,
-}
 
 /// All children of one store, one after the other.
 pub struct Driver<'a> {
@@ -33,10 +24,12 @@ pub struct Driver<'a> {
     /// Chooses the moments; the world has its own generator, so that they do not disturb it.
     moments: StdRng,
     pub world: World,
-    statistics: &'a mut Statistics,
+    statistics: Statistics,
     /// All lines of both sides, over all restarts.
     lines: Vec<String>,
     next_id: u64,
+    /// How much of the store's log was there at the last answer.
+    log: u64,
     opening_time: Duration,
     operation_time: Duration,
 }
@@ -48,21 +41,16 @@ struct Moment {
 }
 
 impl<'a> Driver<'a> {
-    pub fn new(
-        test: &'a str,
-        store: &'a Path,
-        moments: StdRng,
-        world: World,
-        statistics: &'a mut Statistics,
-    ) -> Self {
+    pub fn new(test: &'a str, store: &'a Path, moments: StdRng, world: World) -> Self {
         Self {
             test,
             store,
             moments,
             world,
-            statistics,
+            statistics: Statistics::default(),
             lines: Vec::new(),
             next_id: 0,
+            log: 0,
             opening_time: Duration::from_millis(20),
             operation_time: Duration::from_millis(2),
         }
@@ -70,8 +58,7 @@ impl<'a> Driver<'a> {
 
     /// Starts and kills the child that many times, then checks everything once more.
     pub fn run(&mut self, kills: usize) -> Result<(), String> {
-        let end = self.statistics.kills + kills;
-        while self.statistics.kills < end {
+        while self.statistics.kills < kills {
             self.round()?;
         }
         let mut process = self.start()?;
@@ -80,9 +67,17 @@ impl<'a> Driver<'a> {
             self.batch(&mut process, batch, None)?;
         }
         self.shut_down(process, Vec::new())?;
-        self.statistics.ciphertexts += self.world.ledger.ciphertexts;
-        self.statistics.consumed_without_answer += self.world.consumed_without_answer;
         Ok(())
+    }
+
+    /// What all children have done.
+    pub fn statistics(mut self) -> Statistics {
+        self.statistics.ciphertexts = self.world.ledger.ciphertexts;
+        self.statistics.consumed_without_answer = self.world.consumed_without_answer;
+        for room in &self.world.rooms {
+            self.statistics.skipped.add(room.skipped);
+        }
+        self.statistics
     }
 
     /// One life of the child.
@@ -91,8 +86,9 @@ impl<'a> Driver<'a> {
         if self.moments.random_bool(0.2) {
             let delay = self.moments.random_range(Duration::ZERO..self.opening_time * 5 / 4);
             std::thread::sleep(delay);
+            let spoken = process.kill();
             self.killed("opening the store");
-            return match process.kill().as_slice() {
+            return match spoken.as_slice() {
                 [] => Ok(()),
                 more => Err(format!("the child spoke without being asked: {more:?}")),
             };
@@ -106,7 +102,7 @@ impl<'a> Driver<'a> {
         match self.moments.random_range(0..12) {
             0 => return self.shut_down(process, batch),
             // Killed while or after it shuts down.
-            1 => batch.push(Task::new(Op::ShutDown, |_, outcome| outcome.must_succeed())),
+            1 => batch.push(World::shut_down_task()),
             _ => {}
         }
         let moment = Moment {
@@ -133,7 +129,7 @@ impl<'a> Driver<'a> {
     }
 
     fn shut_down(&mut self, mut process: Process, mut batch: Vec<Task>) -> Result<(), String> {
-        batch.push(Task::new(Op::ShutDown, |_, outcome| outcome.must_succeed()));
+        batch.push(World::shut_down_task());
         self.batch(&mut process, batch, None)?;
         match process.wait()? {
             status if status.success() => Ok(()),
@@ -197,6 +193,8 @@ impl<'a> Driver<'a> {
             serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"))?;
         self.lines.push(format!("< {line}"));
         self.statistics.operations += 1;
+        // A log that was begun anew keeps its length; one that was carried over is gone.
+        self.log = answer.log;
         match answer {
             Answer { id: other, .. } if other != id => Err(format!("no answer to {id}: {line}")),
             Answer { result: Ok(value), .. } => Ok(Outcome::Done(value)),
@@ -206,6 +204,14 @@ impl<'a> Driver<'a> {
 
     fn killed(&mut self, during: &str) {
         self.lines.push(format!("killed during {during}"));
+        // While the store is shut down, the log is carried over: it is on disk by then.
+        if during != SHUT_DOWN
+            && self.moments.random_bool(0.5)
+            && let Some(how) = power::fail(self.store, self.log, &mut self.moments)
+        {
+            self.statistics.power_failures += 1;
+            self.lines.push(how);
+        }
         self.statistics.kills += 1;
         *self.statistics.killed_during.entry(during.to_owned()).or_default() += 1;
     }
@@ -214,26 +220,5 @@ impl<'a> Driver<'a> {
         let first = self.lines.len().saturating_sub(SHOWN_LINES);
         let shorten = |line: &String| line.chars().take(SHOWN_LENGTH).collect::<String>();
         self.lines[first..].iter().map(shorten).collect::<Vec<_>>().join("\n")
-    }
-}
-
-impl fmt::Display for Statistics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, operations, ciphertexts, .. } = self;
-        write!(f, "{kills} kill points, {operations} operations, {ciphertexts} ciphertexts")
-    }
-}
-
-impl Statistics {
-    /// What the kills hit.
-    pub fn details(&self) -> String {
-        let mut during: Vec<_> = self.killed_during.iter().collect();
-        during.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let during: Vec<_> = during.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        let consumed = self.consumed_without_answer;
-        format!(
-            "killed during {}; {consumed} messages consumed without an answer",
-            during.join(", ")
-        )
     }
 }

@@ -7,7 +7,7 @@ use vodozemac::olm::OlmMessage;
 
 use super::peer::{Delivery, Fingerprint, OLM};
 use super::protocol::{Op, message_content};
-use super::world::{Outcome, Task, Verdict, World, code_of, reason_of};
+use super::world::{Outcome, Task, Verdict, World, code_of, items as items_of, reason_of};
 
 const UNABLE_TO_DECRYPT: i64 = 202;
 const ALREADY_EXISTS: i64 = 501;
@@ -22,7 +22,8 @@ impl World {
         let has_channel = self.peers[peer].has_channel;
         let is_verified = self.peers[peer].fingerprint == Fingerprint::Verified;
         let task = match self.rng.random_range(0..100) {
-            0..40 if has_channel => Some(self.encrypt_task(peer)),
+            0..30 if has_channel => Some(self.encrypt_task(peer)),
+            30..40 if has_channel => self.encrypt_for_devices(),
             40..46 if has_channel && is_verified => Some(self.add_session(peer)),
             46..48 if has_channel => Some(self.set_device_keys(peer)),
             48..50 if has_channel => Some(self.erase_channel(peer)),
@@ -121,6 +122,34 @@ impl World {
             }
             outcome.must_succeed()
         })
+    }
+
+    /// Events for all peers that have a channel, some for the same one.
+    fn encrypt_for_devices(&mut self) -> Option<Task> {
+        let reachable: Vec<usize> = (0..self.peers.len())
+            .filter(|peer| self.peers[*peer].has_channel && !self.peers[*peer].erasing)
+            .collect();
+        let mut chosen = Vec::new();
+        for _ in 0..self.rng.random_range(1..6) {
+            chosen.push(*reachable.get(self.rng.random_range(0..reachable.len().max(1)))?);
+        }
+        let mut items = Vec::new();
+        for peer in &chosen {
+            let content = message_content(self.next_number());
+            items.push((self.peers[*peer].partner(), content));
+        }
+        Some(Task::new(Op::EncryptForDevices { items }, move |world, outcome| {
+            if let Outcome::Done(answers) = &outcome {
+                let answers = items_of(answers);
+                if answers.len() != chosen.len() {
+                    return Err(format!("not one answer for each device: {answers:?}"));
+                }
+                for (peer, answer) in chosen.into_iter().zip(answers) {
+                    world.judge_ciphertext(peer, answer)?;
+                }
+            }
+            outcome.must_succeed()
+        }))
     }
 
     /// O12, SEC-112: no key twice; and what was returned can be decrypted.

@@ -8,9 +8,11 @@ use vodozemac::megolm::{
     ExportedSessionKey, InboundGroupSession, MegolmMessage, SessionConfig, SessionKey,
 };
 
+use super::allowance::Allowance;
 use super::events::Event;
 use super::peer::MEGOLM;
 use super::protocol::{Op, USER, message_content};
+use super::statistics::Skipped;
 use super::world::{Outcome, Task, Verdict, World, code_of, items, reason_of};
 
 const SESSION_EXPIRED: i64 = 300;
@@ -20,20 +22,21 @@ pub struct Room {
     /// The current session, as acknowledged.
     current: Option<String>,
     sessions: HashMap<String, Outbound>,
-    /// A new session may have been made when the child was killed.
-    in_doubt: bool,
+    /// A new session may have been made when the child was killed: what it may do.
+    in_doubt: Option<Allowance>,
     /// The current session has expired.
     needs_session: bool,
     /// How many of the peers are members; it only grows, so that nobody's leave expires a session.
     members: usize,
     rotation: u32,
+    pub skipped: Skipped,
 }
 
-#[derive(Default)]
 struct Outbound {
+    allowance: Allowance,
     /// The child's own key, from the start: it judges every ciphertext.
     key: Option<InboundGroupSession>,
-    /// One more than the highest index used.
+    /// The index of the next message: one more than the last, or what the child reported.
     next_index: u32,
     invalidated: Invalidated,
     /// Keys that were handed out for a device, and devices that were marked as sent.
@@ -43,9 +46,22 @@ struct Outbound {
     maybe_sent: HashSet<String>,
 }
 
-#[derive(Default, PartialEq, Eq)]
+impl Outbound {
+    fn new(allowance: Allowance) -> Self {
+        Self {
+            allowance,
+            key: None,
+            next_index: 0,
+            invalidated: Invalidated::No,
+            pending: HashMap::new(),
+            sent: HashSet::new(),
+            maybe_sent: HashSet::new(),
+        }
+    }
+}
+
+#[derive(PartialEq, Eq)]
 enum Invalidated {
-    #[default]
     No,
     Maybe,
     Yes,
@@ -57,42 +73,59 @@ impl Room {
             id: format!("!room{number}:test"),
             current: None,
             sessions: HashMap::new(),
-            in_doubt: false,
+            in_doubt: None,
             needs_session: false,
             members: 1,
             rotation: [60, 1000][number % 2],
+            skipped: Skipped::default(),
         }
     }
 
     fn session(&mut self) -> Result<&mut Outbound, String> {
         let current = self.current.as_ref().ok_or("the room has no session")?;
-        Ok(self.sessions.entry(current.clone()).or_default())
+        self.sessions.get_mut(current).ok_or_else(|| String::from("nobody made this session"))
     }
 
-    /// After a restart: the current session is there, and its index is not one that was used.
-    pub fn judge_report(&mut self, session: &Value) -> Verdict {
-        let in_doubt = std::mem::take(&mut self.in_doubt);
+    fn new_session(&mut self, session_id: &str, allowance: Allowance) {
+        self.sessions.insert(session_id.to_owned(), Outbound::new(allowance));
+        self.current = Some(session_id.to_owned());
+        self.needs_session = false;
+    }
+
+    /// After a restart: the current session is there, and its index is not one that was used; it
+    /// is the next one if the end was clean, and else one that may be skipped.
+    pub fn judge_report(&mut self, session: &Value, clean: bool) -> Verdict {
+        let in_doubt = self.in_doubt.take();
         let id = session["session_id"].as_str();
-        if id != self.current.as_deref() && !in_doubt {
-            return Err(format!("M2: the current session of {} is lost: {session}", self.id));
+        if id != self.current.as_deref() {
+            match (id, in_doubt) {
+                (Some(id), Some(allowance)) => self.new_session(id, allowance),
+                _ => {
+                    let id = &self.id;
+                    return Err(format!("M2: the current session of {id} is lost: {session}"));
+                }
+            }
         }
-        let Some(id) = id else { return Ok(()) };
-        if self.current.as_deref() != Some(id) {
-            self.current = Some(id.to_owned());
-            self.needs_session = false;
+        if id.is_none() {
+            return Ok(());
         }
-        let next_index = self.session()?.next_index;
-        match session["message_index"].as_u64() {
-            Some(index) if index >= u64::from(next_index) => Ok(()),
-            _ => Err(format!("SEC-112: indices below {next_index} are used already: {session}")),
-        }
+        let index = session["message_index"].as_u64().and_then(|index| u32::try_from(index).ok());
+        let found = self.session()?;
+        let before = found.next_index;
+        let index = index.filter(|index| *index >= before).ok_or_else(|| {
+            format!("SEC-112: indices below {before} are used already: {session}")
+        })?;
+        found.allowance.judge_skip(before, index, clean)?;
+        found.next_index = index;
+        self.skipped.note(index - before, clean);
+        Ok(())
     }
 
     /// An expired session is one that was invalidated, or has encrypted enough.
-    fn judge_expired(&mut self, error: &Value) -> Verdict {
+    fn judge_expired(&mut self, error: &Value, rotation: Option<u32>) -> Verdict {
         let session = self.session()?;
         match reason_of(error) {
-            "count" => {}
+            "count" => session.allowance.judge_expired(session.next_index, rotation)?,
             "invalidated" if session.invalidated != Invalidated::No => {
                 session.invalidated = Invalidated::Yes;
             }
@@ -115,7 +148,10 @@ impl World {
             return vec![self.own_inbound(number)];
         }
         match self.rng.random_range(0..100) {
-            0..70 => (0..self.rng.random_range(1..4)).map(|_| self.encrypt_room(number)).collect(),
+            0..70 => {
+                let most = if self.rng.random_bool(0.2) { 15 } else { 4 };
+                (0..self.rng.random_range(1..most)).map(|_| self.encrypt_room(number)).collect()
+            }
             70..85 => vec![self.share(number)],
             85..90 => vec![self.own_inbound(number)],
             90..95 => vec![self.invalidate(number)],
@@ -124,20 +160,15 @@ impl World {
     }
 
     fn create_outbound(&mut self, number: usize) -> Task {
-        let settings = self
-            .rng
-            .random_bool(0.5)
-            .then(|| json!({ "maximum_rotation_period_msgs": 5000 }).to_string());
+        let (allowance, settings) = Allowance::choose(&mut self.rng);
         let op = Op::CreateOutbound { room_id: self.rooms[number].id.clone(), settings };
         Task::new(op, move |world, outcome| {
             let room = &mut world.rooms[number];
             match &outcome {
                 Outcome::Done(session_id) => {
-                    room.current = session_id.as_str().map(str::to_owned);
-                    room.needs_session = false;
-                    room.session()?;
+                    room.new_session(session_id.as_str().unwrap_or_default(), allowance);
                 }
-                Outcome::Lost => room.in_doubt = true,
+                Outcome::Lost => room.in_doubt = Some(allowance),
                 _ => {}
             }
             outcome.must_succeed()
@@ -169,6 +200,10 @@ impl World {
         if self.rng.random_bool(0.2) {
             room.members = (room.members + 1).min(self.peers.len());
         }
+        if self.rng.random_bool(0.3) {
+            room.rotation = [20, 60, 150, 1000][self.rng.random_range(0..4)];
+        }
+        let rotation = room.rotation;
         let members = &self.peers[..room.members];
         let mut membership = json!({ USER: "join" });
         let mut device_keys = json!({});
@@ -178,7 +213,7 @@ impl World {
                 json!({ peer.device_id.as_str(): peer.device_keys });
         }
         let recipients = json!({
-            "encryption": { "algorithm": MEGOLM, "rotation_period_msgs": room.rotation },
+            "encryption": { "algorithm": MEGOLM, "rotation_period_msgs": rotation },
             "history_visibility": "shared",
             "members": membership,
             "device_keys": device_keys,
@@ -186,9 +221,16 @@ impl World {
         let recipients_count = members.len();
         let op = Op::Share { room_id: room.id.clone(), recipients: recipients.to_string() };
         Task::new(op, move |world, outcome| match outcome {
-            Outcome::Done(lines) => world.judge_shares(number, recipients_count, items(&lines)),
+            Outcome::Done(lines) => {
+                world.rooms[number].session()?.allowance.see(rotation, true);
+                world.judge_shares(number, recipients_count, items(&lines))
+            }
             Outcome::Failed(error) if code_of(&error) == SESSION_EXPIRED => {
-                world.rooms[number].judge_expired(&error)
+                world.rooms[number].judge_expired(&error, Some(rotation))
+            }
+            Outcome::Lost => {
+                world.rooms[number].session()?.allowance.see(rotation, false);
+                Ok(())
             }
             other => other.must_succeed(),
         })
@@ -289,13 +331,13 @@ impl World {
         Task::new(op, move |world, outcome| match outcome {
             Outcome::Done(answer) => world.judge_room_message(number, &answer),
             Outcome::Failed(error) if code_of(&error) == SESSION_EXPIRED => {
-                world.rooms[number].judge_expired(&error)
+                world.rooms[number].judge_expired(&error, None)
             }
             other => other.must_succeed(),
         })
     }
 
-    /// No index twice, ever upwards, and all can be decrypted (SEC-112).
+    /// No index twice, none left out without a kill, and all can be decrypted (SEC-112).
     fn judge_room_message(&mut self, number: usize, answer: &Value) -> Verdict {
         let encrypted = &answer["encrypted"];
         let session_id = encrypted["session_id"].as_str().unwrap_or_default();
@@ -313,9 +355,11 @@ impl World {
             return Err(format!("an invalidated session has encrypted: {answer}"));
         }
         session.invalidated = Invalidated::No;
-        if index < session.next_index {
-            return Err(format!("SEC-112: the index went back to {index}: {answer}"));
+        if index != session.next_index {
+            let expected = session.next_index;
+            return Err(format!("SEC-112: index {index} instead of {expected}: {answer}"));
         }
+        session.allowance.judge_message(index)?;
         session.next_index = index + 1;
         let key = session.key.as_mut().ok_or("the parent has no key of this session")?;
         let decrypted = key.decrypt(&message).map_err(|error| format!("{error}: {answer}"))?;

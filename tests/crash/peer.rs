@@ -11,8 +11,9 @@ pub const MEGOLM: &str = "m.megolm.v1.aes-sha2";
 
 /// How many sessions the child's channel keeps at least (SEC-38).
 const KEPT_BY_CHILD: usize = 8;
-/// How many sessions the peer tries; the child encrypts in one of its latest.
-const KEPT_BY_PEER: usize = 40;
+/// How many sessions the peer tries; the child encrypts in one of its latest. More than a run
+/// opens at its end for keys that must be refused, before the child has answered to any of them.
+const KEPT_BY_PEER: usize = 400;
 
 /// The account that is crashed, as its peers know it.
 #[derive(Clone, PartialEq, Eq, Debug)]

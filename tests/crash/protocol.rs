@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 /// The account that is crashed.
 pub const USER: &str = "@crash:test";
 pub const DEVICE: &str = "CRASH";
-pub const STORE_KEY: [u8; 32] = [7; 32];
+/// The store is opened with 32 times one of these bytes; the first makes it.
+pub const STORE_KEYS: [u8; 2] = [7, 8];
 
 /// What the child writes before it opens its store.
 pub const OPENING: &str = "\"opening\"";
@@ -24,6 +25,8 @@ pub struct Command {
 pub struct Answer {
     pub id: u64,
     pub result: Result<Value, Value>,
+    /// How long the store's log was then: all of it may be relied on.
+    pub log: u64,
 }
 
 /// The other end of an Olm channel.
@@ -65,6 +68,10 @@ pub enum Op {
         partner: Partner,
         event_type: String,
         content: Value,
+    },
+    /// One event for each of several partners, with one commit.
+    EncryptForDevices {
+        items: Vec<(Partner, Value)>,
     },
     /// Decrypts in the channel with the partner, or makes one from the message (O22).
     Receive {
@@ -112,6 +119,10 @@ pub enum Op {
     },
     Invalidate {
         room_id: String,
+    },
+    /// Opens the store with another key from now on.
+    Rekey {
+        key: u8,
     },
     /// Closes the store and ends the process.
     ShutDown,

@@ -9,7 +9,7 @@ use super::inbound::Inbound;
 use super::ledger::Ledger;
 use super::outbound::Room;
 use super::peer::{Child, Fingerprint, Peer};
-use super::protocol::Op;
+use super::protocol::{Op, STORE_KEYS};
 use super::server::{KeyServer, upload_request};
 
 /// What is wrong, if something is.
@@ -65,8 +65,13 @@ pub struct World {
     pub inbound: Vec<Inbound>,
     /// A key was being imported when the child was killed.
     pub inbound_in_doubt: bool,
+    /// The key that opens the store, and what a kill has made uncertain.
+    store_key: u8,
+    next_store_key: Option<u8>,
     pub server: KeyServer,
     pub ledger: Ledger,
+    /// The store was shut down, and the child has said so: nothing may be skipped.
+    clean_end: bool,
     /// What an answer asks for, in the next batch.
     pub follow_ups: Vec<Task>,
     /// Messages that the child had consumed when it was killed before its answer.
@@ -83,8 +88,11 @@ impl World {
             rooms: (0..2).map(Room::new).collect(),
             inbound: Vec::new(),
             inbound_in_doubt: false,
+            store_key: STORE_KEYS[0],
+            next_store_key: None,
             server: KeyServer::default(),
             ledger: Ledger::default(),
+            clean_end: false,
             follow_ups: Vec::new(),
             consumed_without_answer: 0,
             numbers: 0,
@@ -108,7 +116,8 @@ impl World {
         let first = tasks.len();
         for _ in 0..self.rng.random_range(4..16) {
             let more = match self.rng.random_range(0..100) {
-                0..45 => self.olm_tasks(),
+                0..2 => vec![self.rekey_task()],
+                2..45 => self.olm_tasks(),
                 45..55 => vec![self.upload_task()],
                 55..78 => self.outbound_tasks(),
                 _ => self.inbound_tasks(),
@@ -139,6 +148,27 @@ impl World {
         batches
     }
 
+    /// From now on another key opens the store. A kill leaves the former one or this one.
+    fn rekey_task(&mut self) -> Task {
+        let key = STORE_KEYS[self.rng.random_range(0..STORE_KEYS.len())];
+        Task::new(Op::Rekey { key }, move |world, outcome| {
+            match outcome {
+                Outcome::Done(_) => world.store_key = key,
+                Outcome::Lost => world.next_store_key = Some(key),
+                _ => {}
+            }
+            outcome.must_succeed()
+        })
+    }
+
+    /// Closes the store.
+    pub fn shut_down_task() -> Task {
+        Task::new(Op::ShutDown, |world, outcome| {
+            world.clean_end = matches!(outcome, Outcome::Done(_));
+            outcome.must_succeed()
+        })
+    }
+
     /// What the child must report after each start.
     pub fn report_task(&self) -> Task {
         let partners = self.peers.iter().map(Peer::partner).collect();
@@ -153,6 +183,12 @@ impl World {
 
     /// Everything acknowledged is there, and nothing is weaker than it was.
     fn judge_report(&mut self, report: &Value) -> Verdict {
+        let expected = [Some(self.store_key), self.next_store_key.take()];
+        let key = report["key"].as_u64().and_then(|key| u8::try_from(key).ok());
+        if key.is_none() || !expected.contains(&key) {
+            return Err(format!("the key {key:?} opens the store, not one of {expected:?}"));
+        }
+        self.store_key = key.unwrap_or_default();
         let device_keys = report["device_keys"].clone();
         let fingerprint_key = device_keys["keys"]["ed25519:CRASH"].as_str().unwrap_or_default();
         let child = Child {
@@ -166,8 +202,9 @@ impl World {
         for (peer, channel) in self.peers.iter_mut().zip(items(&report["channels"])) {
             judge_channel(peer, channel)?;
         }
+        let clean = std::mem::take(&mut self.clean_end);
         for (room, session) in self.rooms.iter_mut().zip(items(&report["outbound"])) {
-            room.judge_report(session)?;
+            room.judge_report(session, clean)?;
         }
         self.judge_inbound_report(items(&report["inbound"]))
     }

@@ -87,5 +87,9 @@ class LibolmDevice(Device):
     def pickle_olm(self, session, key):
         return session.pickle(key.decode()).decode()
 
+    def pickle_group(self, session, key):
+        return session.pickle(key.decode()).decode()
 
-serve(LibolmDevice())
+
+if __name__ == "__main__":
+    serve(LibolmDevice())

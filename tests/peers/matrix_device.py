@@ -265,6 +265,23 @@ class Device:
     def do_pickle_olm(self, identity_key, key):
         return [self.pickle_olm(session, bytes.fromhex(key)) for session in self.olm[identity_key]]
 
+    def do_pickle_outbound(self, room_id, key):
+        return self.pickle_group(self.outbound_megolm[room_id], bytes.fromhex(key))
+
+    def do_pickle_many_inbound(self, room_id, count, key):
+        """New rooms' sessions, each pickled after one message: [[session ID, pickle]]."""
+        pickles = []
+        for _ in range(count):
+            outbound = self.outbound_group()
+            inbound = self.inbound_group(self.group_key(outbound))
+            self.decrypt_group(inbound, self.encrypt_group(outbound, "{}"))
+            pickle = self.pickle_group(inbound, bytes.fromhex(key))
+            pickles.append([self.group_id(outbound), pickle])
+        return pickles
+
+    def do_pickle_inbound(self, session_id, key):
+        return self.pickle_group(self.inbound_megolm[session_id][1], bytes.fromhex(key))
+
 
 def serve(device):
     for line in sys.stdin:

@@ -94,9 +94,8 @@ pub(super) fn exported_sessions_open_the_same_events_on_the_other_side(stage: &m
     assert_eq!(event["matrixe2ee"]["owner"], "known");
 }
 
-/// Takes over the peer's account and lets the peer's process go.
-pub(super) fn move_in(stage: &mut Stage, peer: &mut Peer) -> Ours {
-    let (user_id, device_id) = (peer.user_id.clone(), peer.device_id.clone());
+/// A pickle key that the peer's library takes, as bytes and as hexadecimal digits.
+pub(super) fn pickle_key(stage: &mut Stage) -> (Vec<u8>, String) {
     let key: Vec<u8> = match stage.program {
         Program::Vodozemac => (0..32).map(|_| stage.rng.random()).collect(),
         // libolm takes a key of any length; python-olm takes text.
@@ -105,7 +104,14 @@ pub(super) fn move_in(stage: &mut Stage, peer: &mut Peer) -> Ours {
             (0..length).map(|_| stage.rng.random_range(b' '..b'~')).collect()
         }
     };
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    (key, hex)
+}
+
+/// Takes over the peer's account and lets the peer's process go.
+pub(super) fn move_in(stage: &mut Stage, peer: &mut Peer) -> Ours {
+    let (user_id, device_id) = (peer.user_id.clone(), peer.device_id.clone());
+    let (key, hex) = pickle_key(stage);
     let pickle = peer.ask("pickle_account", json!({"key": hex}));
     Ours::with_account(&user_id, &device_id, |store| {
         let make = match stage.program {
@@ -211,19 +217,16 @@ pub(super) fn olm_sessions_continue_from_pickles(stage: &mut Stage, other: Progr
         .ask("olm_encrypt", json!({"recipient": device, "type": NOTE, "content": waiting_content}));
 
     let mut ours = move_in(stage, &mut former);
-    let key: Vec<u8> = (0..32).map(|_| stage.rng.random()).collect();
-    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let (key, hex) = pickle_key(stage);
     let identity_key = text(&partners_device["identity_key"]);
     let pickles = former.ask("pickle_olm", json!({"identity_key": identity_key, "key": hex}));
     drop(former);
     let import = |key: &[u8]| {
-        OlmChannel::from_vodozemac_pickles(
-            &ours.account,
-            THEM,
-            identity_key,
-            &pickles.to_string(),
-            key.to_vec(),
-        )
+        let from = match stage.program {
+            Program::Vodozemac => OlmChannel::from_vodozemac_pickles,
+            Program::Libolm => OlmChannel::from_libolm_pickles,
+        };
+        from(&ours.account, THEM, identity_key, &pickles.to_string(), key.to_vec())
     };
     let error = refused(import(&[0; 32]));
     assert!(matches!(error, E2eeError::WrongKey { .. }), "{}", error.to_json());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::people::v;
+use super::people::{Person, v};
 use super::world::{ROOM, World};
 use crate::error::Result;
 use crate::handles::{InboundMegolmSession, OlmChannel};
@@ -48,6 +48,23 @@ pub(super) fn say_to_bob(world: &mut World) -> Result<()> {
     Ok(())
 }
 
+/// Two messages to Bob and one to Carol.
+pub(super) fn say_to_several(world: &mut World) -> Result<()> {
+    let item = |person: &Person, body: &str| {
+        json!({"user_id": person.user_id, "identity_key": person.identity_key(),
+               "type": "m.dummy", "content": {"body": body}})
+    };
+    let (bob, carol) = (&world.judge.bob, &world.carol);
+    let items = json!([item(bob, "one"), item(carol, "two"), item(bob, "three")]);
+    let answers = v(&world.account().encrypt_for_devices(&items.to_string())?);
+    assert!(answers[1].get("content").is_some());
+    for place in [0, 2] {
+        let message = world.judge.olm(&answers[place]["content"].to_string());
+        assert_eq!(message["content"], items[place]["content"]);
+    }
+    Ok(())
+}
+
 pub(super) fn say_to_room(world: &mut World) -> Result<()> {
     let content = json!({"body": world.outbound().message_index()?, "n": world.input});
     let message = world.outbound().encrypt("m.room.message", &content.to_string())?;
@@ -56,10 +73,10 @@ pub(super) fn say_to_room(world: &mut World) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn recipients(world: &World) -> String {
+pub(super) fn recipients(world: &World, messages: u32) -> String {
     let keys = world.judge.bob.device_keys();
     json!({
-        "encryption": {"algorithm": "m.megolm.v1.aes-sha2"},
+        "encryption": {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": messages},
         "members": {"@bob:b.org": "join"},
         "device_keys": {"@bob:b.org": {"BOB": keys}},
     })

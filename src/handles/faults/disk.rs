@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use super::world::{Place, STORE_KEY};
 use crate::environment::{RandomBytes, SystemRandom};
 use crate::error::{E2eeError, Result};
-use crate::store::{Change, Durability, Entry, RecordStore};
+use crate::store::{self, Change, Durability, Entry, RecordStore};
 
 /// What goes wrong at a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,20 @@ pub(super) enum Fault {
     After,
     /// There are no random bytes for the encryption of the records.
     Random,
+    /// Only so many of the changes are written, and the answer is an error: the disk breaks its
+    /// promise.
+    Short(usize),
+}
+
+impl Place for Disk {
+    fn open(&self) -> Result<Arc<store::Store>> {
+        let (records, random) = (Box::new(self.clone()), Arc::new(self.clone()));
+        store::Store::with_record_store(records, &STORE_KEY, random)
+    }
+
+    fn copy(&self) -> Box<dyn Place> {
+        Box::new(Self::with(self.state().records.clone()))
+    }
 }
 
 /// Records in memory; clones are the same disk, `copy` makes another.
@@ -28,7 +43,28 @@ type Records = BTreeMap<(String, Vec<u8>), Vec<u8>>;
 struct State {
     records: Records,
     commits: usize,
+    /// How many changes the last commit was to make.
+    changes: usize,
+    /// How many commits were not to be synced.
+    relaxed: usize,
     fault: Option<Fault>,
+    /// How many commits succeed before the fault.
+    spared: usize,
+    /// What happens when the next commit arrives here, before anything of it is written.
+    before_commit: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl State {
+    /// The fault, if it is this one's turn.
+    fn take_fault(&mut self, concerns: impl FnOnce(&Fault) -> bool) -> Option<Fault> {
+        let fault = self.fault.filter(concerns)?;
+        if self.spared > 0 {
+            self.spared -= 1;
+            return None;
+        }
+        self.fault = None;
+        Some(fault)
+    }
 }
 
 impl Disk {
@@ -37,20 +73,19 @@ impl Disk {
     }
 
     fn with(records: Records) -> Self {
-        Self(Arc::new(Mutex::new(State { records, commits: 0, fault: None })))
+        Self(Arc::new(Mutex::new(State {
+            records,
+            commits: 0,
+            changes: 0,
+            relaxed: 0,
+            fault: None,
+            spared: 0,
+            before_commit: None,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
-    }
-
-    /// What a crash at this moment would leave.
-    pub(super) fn copy(&self) -> Self {
-        Self::with(self.state().records.clone())
-    }
-
-    pub(super) fn count(&self, collection: &str) -> usize {
-        self.state().records.keys().filter(|(name, _)| name == collection).count()
     }
 
     /// Commits since the last call of this.
@@ -58,9 +93,29 @@ impl Disk {
         std::mem::take(&mut self.state().commits)
     }
 
+    pub(super) fn last_changes(&self) -> usize {
+        self.state().changes
+    }
+
+    /// Commits that were not to be synced, since the last call of this.
+    pub(super) fn take_relaxed(&self) -> usize {
+        std::mem::take(&mut self.state().relaxed)
+    }
+
+    pub(super) fn before_next_commit(&self, work: impl FnOnce() + Send + 'static) {
+        self.state().before_commit = Some(Box::new(work));
+    }
+
     /// Makes the next commit fail.
     pub(super) fn arm(&self, fault: Fault) {
-        self.state().fault = Some(fault);
+        self.arm_later(0, fault);
+    }
+
+    /// Makes a commit fail after so many that succeed.
+    pub(super) fn arm_later(&self, spared: usize, fault: Fault) {
+        let mut state = self.state();
+        state.fault = Some(fault);
+        state.spared = spared;
     }
 
     /// Whether the fault is still to come; it is called off.
@@ -86,21 +141,26 @@ impl RecordStore for Disk {
             .collect())
     }
 
-    fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
+    fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<()> {
+        // Without the lock.
+        let before = self.state().before_commit.take();
+        before.into_iter().for_each(|work| work());
         let mut state = self.state();
         state.commits += 1;
-        let fault = match state.fault {
-            Some(Fault::Before | Fault::After) => state.fault.take(),
-            _ => None,
+        state.changes = changes.len();
+        state.relaxed += usize::from(durability == Durability::Relaxed);
+        let fault = state.take_fault(|fault| !matches!(fault, Fault::Random));
+        let written = match fault {
+            Some(Fault::Before) => 0,
+            Some(Fault::Short(count)) => count,
+            _ => changes.len(),
         };
-        if fault != Some(Fault::Before) {
-            for Change { collection, key, value } in changes {
-                let name = (collection.to_owned(), key);
-                match value {
-                    Some(value) => state.records.insert(name, value),
-                    None => state.records.remove(&name),
-                };
-            }
+        for Change { collection, key, value } in changes.into_iter().take(written) {
+            let name = (collection.to_owned(), key);
+            match value {
+                Some(value) => state.records.insert(name, value),
+                None => state.records.remove(&name),
+            };
         }
         match fault {
             None => Ok(()),
@@ -116,8 +176,7 @@ impl RecordStore for Disk {
 impl RandomBytes for Disk {
     fn fill(&self, buffer: &mut [u8]) -> Result<()> {
         let mut state = self.state();
-        if state.fault == Some(Fault::Random) {
-            state.fault = None;
+        if state.take_fault(|fault| matches!(fault, Fault::Random)).is_some() {
             state.commits += 1;
             return Err(E2eeError::store_io("there are no random bytes"));
         }

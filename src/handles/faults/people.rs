@@ -144,6 +144,11 @@ impl Judge {
         self.rooms.insert(room_key["session_id"].as_str().unwrap().to_owned(), session);
     }
 
+    /// Whether it has the key of a room's session.
+    pub(super) fn knows(&self, session_id: &str) -> bool {
+        self.rooms.contains_key(session_id)
+    }
+
     /// Decrypts a room message and sees to it that no index carries two plaintexts.
     pub(super) fn megolm(&mut self, content: &str) {
         let content = v(content);

@@ -1,6 +1,7 @@
 //! Receiving from a room: sessions that others, or our own outbound session, gave us
 //! (M20-M29; SEC-43 to 54).
 
+mod batch;
 mod decrypt;
 mod import;
 mod record;
@@ -18,7 +19,9 @@ use crate::identifiers::{check_room_id, check_user_id};
 use crate::json;
 use crate::store::{Batch, Live, LiveGuard, RecordKey, RecordPrefix};
 
+pub use batch::decrypt_room_events;
 pub use decrypt::Decrypted;
+pub(crate) use import::{Arrival, InboundImport};
 use record::InboundState;
 pub use record::SessionInfo;
 
@@ -77,6 +80,7 @@ impl InboundMegolmSession {
             return Err(E2eeError::not_found("the session belongs to another user"));
         }
         drop(state);
+        session.keep();
         Ok(session)
     }
 
@@ -99,6 +103,11 @@ impl InboundMegolmSession {
 
     fn state(&self) -> Result<LiveGuard<'_, InboundState>> {
         self.shared.lock(|| self.load())
+    }
+
+    /// Notes that the session, which exists, is in use.
+    fn keep(&self) {
+        self.account.children().keep(&self.key, &self.shared);
     }
 
     fn enter(&self) -> Result<Entered<'_>> {

@@ -29,7 +29,7 @@ pub(super) enum Source {
     OwnOutbound,
     /// `m.room_key` over Olm from its owner.
     Direct,
-    /// An export: anybody who had the key can have made it.
+    /// An export, or another library's pickle: anybody who had the key can have made it.
     Export,
 }
 

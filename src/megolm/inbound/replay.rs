@@ -1,13 +1,16 @@
 //! The replay guard: a message index belongs to the first event that used it, for good
 //! (M27, D3, SEC-51; P7: vodozemac decrypts one message any number of times).
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::InboundMegolmSession;
+use super::decrypt::{Decrypted, Opened};
 use crate::account::Account;
 use crate::error::{E2eeError, Result};
 use crate::store::collections::INBOUND_REPLAYS;
-use crate::store::{RecordKey, RecordPrefix};
+use crate::store::{Batch, RecordKey, RecordPrefix};
 
 /// The event that used an index.
 #[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
@@ -34,14 +37,51 @@ impl Use {
     }
 }
 
+/// The check of one call's events, in their order. The locks of their sessions are held meanwhile.
+pub(super) struct ReplayGuard<'a> {
+    account: &'a Account,
+    /// What this call has admitted already.
+    uses: HashMap<RecordKey, Use>,
+    batch: Batch,
+}
+
+impl<'a> ReplayGuard<'a> {
+    pub(super) fn new(account: &'a Account) -> Self {
+        Self { account, uses: HashMap::new(), batch: Batch::new() }
+    }
+
+    /// Refuses an event whose index another one has used (M27).
+    pub(super) fn admit(&mut self, opened: Opened) -> Result<Decrypted> {
+        let Opened { seen, message_index, key, event } = opened;
+        if let Some(known) = self.uses.get(&key) {
+            known.check(&seen, message_index)?;
+            return Ok(event);
+        }
+        match self.account.vault().read::<Use>(&key)? {
+            Some(known) => known.check(&seen, message_index)?,
+            None => {
+                self.batch.put(&key, &seen)?;
+                self.uses.insert(key, seen);
+            }
+        }
+        Ok(event)
+    }
+
+    /// Replay records alone need no sync: losing one in a power cut loses no key (DESIGN, State).
+    pub(super) fn commit(mut self) -> Result<()> {
+        self.batch.relaxed();
+        self.account.vault().commit(self.batch)
+    }
+}
+
 /// The beginning of the keys of a session's replay records: hashed once for all its messages.
 pub(super) fn prefix(account: &Account, room_id: &str, session_id: &str) -> RecordPrefix {
     let parts = [account.user_id(), account.device_id(), room_id, session_id];
     account.vault().prefix(INBOUND_REPLAYS, &parts)
 }
 
-pub(super) fn key(session: &InboundMegolmSession, message_index: u32) -> RecordKey {
-    session.replays.key(&message_index.to_string())
+pub(super) fn key(replays: &RecordPrefix, message_index: u32) -> RecordKey {
+    replays.key(&message_index.to_string())
 }
 
 /// The keys of all replay records of a session.

@@ -33,8 +33,8 @@ struct Content<'a> {
 }
 
 impl OutboundMegolmSession {
-    /// Encrypts an event and returns the content of the `m.room.encrypted` event. The session is
-    /// durable before the ciphertext is returned, so that no index is ever used twice.
+    /// Encrypts an event and returns the content of the `m.room.encrypted` event. That its index
+    /// is used is durable before the ciphertext is returned, so that none is ever used twice.
     ///
     /// `m.relates_to` goes outside, where servers and clients look for it (D12).
     pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {
@@ -43,11 +43,11 @@ impl OutboundMegolmSession {
         let mut object = json::parse_object("content", content, EVENT_LIMIT)?;
         let relates_to = object.remove("m.relates_to");
         let without_relation;
-        let content = match relates_to {
-            None => content,
-            Some(_) => {
+        let (content, cleartext) = match &relates_to {
+            None => (content, 0),
+            Some(relation) => {
                 without_relation = json::to_text(&object)?;
-                &without_relation
+                (without_relation.as_str(), json::to_text(relation)?.len())
             }
         };
         let plaintext = json::to_text(&Plaintext {
@@ -56,15 +56,21 @@ impl OutboundMegolmSession {
             content: serde_json::from_str(content)
                 .map_err(|_| E2eeError::invalid_json("the content cannot be written"))?,
         })?;
-        json::check_encrypted_size(plaintext.len(), OVERHEAD)?;
+        json::check_encrypted_size(plaintext.len(), OVERHEAD, cleartext)?;
         let now = self.account.now_ms()?;
         let mut state = self.state()?;
         state.check_life(state.period, now)?;
         state.change(|state| {
+            let is_reserved = state.has_reserved();
+            if !is_reserved {
+                state.reserve();
+            }
             let ciphertext = state.session.encrypt(&plaintext).to_base64();
-            let mut batch = Batch::new();
-            record::put(self, state, &mut batch)?;
-            self.account.vault().commit(batch)?;
+            if !is_reserved {
+                let mut batch = Batch::new();
+                record::put(self, state, &mut batch)?;
+                self.account.vault().commit(batch)?;
+            }
             json::to_text(&Content {
                 algorithm: MEGOLM_ALGORITHM,
                 sender_key: self.account.identity_key(),

@@ -1,12 +1,17 @@
 //! Sending to a room: the session whose key every device gets (M2-M16; SEC-56, SEC-60).
 
 mod encrypt;
+mod import;
 mod record;
+mod reserve;
 mod rotation;
 mod share;
+mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use vodozemac::megolm::{GroupSession, SessionConfig, SessionKey};
 
@@ -15,14 +20,34 @@ use crate::error::{E2eeError, Result};
 use crate::identifiers::check_room_id;
 use crate::json::{self, Object};
 use crate::room_settings::RotationLimits;
-use crate::store::{Batch, Live, LiveGuard, RecordKey};
+use crate::store::{Batch, LiveGuard, RecordKey, WriteBack};
+pub(crate) use import::OutboundImport;
 use record::OutboundState;
+use reserve::{DEFAULT_BLOCK, LARGEST_BLOCK};
+use shared::Shared;
 
 /// An application's limits and options for a session.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Settings {
     limits: RotationLimits,
     old_shared_history_names: bool,
+    /// Not stored by earlier versions.
+    #[serde(default = "default_block")]
+    reserve_ahead: u32,
+}
+
+fn default_block() -> u32 {
+    DEFAULT_BLOCK
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: RotationLimits::default(),
+            old_shared_history_names: false,
+            reserve_ahead: DEFAULT_BLOCK,
+        }
+    }
 }
 
 impl Settings {
@@ -43,8 +68,12 @@ impl Settings {
                 .filter(|count| (1..=10_000).contains(count))
                 .ok_or_else(|| E2eeError::invalid_field("maximum_rotation_period_msgs", problem))?;
         }
-        if json::optional_integer(settings, "reserve_ahead")?.is_some_and(|count| count < 0) {
-            return Err(E2eeError::invalid_field("reserve_ahead", "is negative"));
+        if let Some(count) = json::optional_integer(settings, "reserve_ahead")? {
+            let problem = format!("is not between 0 and {LARGEST_BLOCK}");
+            read.reserve_ahead = u32::try_from(count)
+                .ok()
+                .filter(|count| *count <= LARGEST_BLOCK)
+                .ok_or_else(|| E2eeError::invalid_field("reserve_ahead", problem))?;
         }
         match settings.get("old_shared_history_names") {
             None | Some(serde_json::Value::Null) => {}
@@ -59,12 +88,21 @@ impl Settings {
 }
 
 /// The sending half of a Megolm session.
+///
+/// The fields are dropped in this order: as long as a session's shared object lives, its account's
+/// does, where another handle finds it.
 pub struct OutboundMegolmSession {
+    shared: Arc<Shared>,
     account: Arc<Account>,
     room_id: String,
     session_id: String,
     key: RecordKey,
-    shared: Arc<Live<OutboundState>>,
+}
+
+impl Drop for OutboundMegolmSession {
+    fn drop(&mut self) {
+        self.shared.remove_handle(&self.account);
+    }
 }
 
 impl fmt::Debug for OutboundMegolmSession {
@@ -81,7 +119,9 @@ impl OutboundMegolmSession {
         let now = account.now_ms()?;
         let session = GroupSession::new(SessionConfig::version_1());
         let outbound = Self::named(account, room_id, &session.session_id());
-        outbound.shared.create(
+        let gate = gate(account, room_id);
+        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        outbound.shared.state.create(
             || outbound.load(),
             || {
                 let state = OutboundState::new(session, now, settings);
@@ -115,22 +155,34 @@ impl OutboundMegolmSession {
 
     fn named(account: &Arc<Account>, room_id: &str, session_id: &str) -> Self {
         let key = record::session_key(account, room_id, session_id);
-        let shared = account.children().get_or_insert(&key, Live::new);
+        let mut is_new = false;
+        let shared = account.children().get_or_insert(&key, || {
+            is_new = true;
+            Shared::new(account, &key)
+        });
+        shared.add_handle();
+        if is_new {
+            let shared: Weak<Shared> = Arc::downgrade(&shared);
+            account.add_write_back(shared as Weak<dyn WriteBack>);
+        }
         Self {
+            shared,
             account: Arc::clone(account),
             room_id: room_id.to_owned(),
             session_id: session_id.to_owned(),
             key,
-            shared,
         }
     }
 
     fn load(&self) -> Result<Option<OutboundState>> {
+        // Under the lock: a call that was under way at `shut_down` must not begin anew after what
+        // that has written.
+        self.account.check_open()?;
         record::load(self)
     }
 
     fn state(&self) -> Result<LiveGuard<'_, OutboundState>> {
-        self.shared.lock(|| self.load())
+        self.shared.state.lock(|| self.load())
     }
 
     fn enter(&self) -> Result<Entered<'_>> {
@@ -188,7 +240,9 @@ impl OutboundMegolmSession {
     /// Deletes the session, and to whom it was sent.
     pub fn erase(&self) -> Result<()> {
         let _entered = self.enter()?;
-        self.shared.erase(
+        let gate = gate(&self.account, &self.room_id);
+        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.state.erase(
             || self.load(),
             || {
                 let mut batch = Batch::new();
@@ -199,4 +253,10 @@ impl OutboundMegolmSession {
         self.account.children().forget(&self.key);
         Ok(())
     }
+}
+
+/// Held while a room's current session is made or erased, lest erasing one forgets that another has
+/// just become the current one.
+fn gate(account: &Account, room_id: &str) -> Arc<Mutex<()>> {
+    account.children().get_or_insert(&record::current_key(account, room_id), Mutex::default)
 }

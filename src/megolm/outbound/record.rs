@@ -25,6 +25,12 @@ pub(super) struct OutboundState {
     /// Fixed by the first call that hands out the key.
     pub(super) shared_history: Option<bool>,
     pub(super) invalidated: bool,
+    /// It came from elsewhere, and nobody has told yet who has its key.
+    pub(super) recipients_unknown: bool,
+    /// Indices below this may be used: it is on disk. See `reserve`.
+    pub(super) reserved_until: u32,
+    /// Whether the next reservation is a whole block.
+    pub(super) reserves_blocks: bool,
     /// Whom the session was meant for, and what became of it.
     pub(super) shares: BTreeMap<String, UserShares>,
 }
@@ -63,12 +69,15 @@ impl fmt::Debug for OutboundState {
 impl OutboundState {
     pub(super) fn new(session: GroupSession, created_ms: i64, settings: Settings) -> Self {
         Self {
+            reserved_until: session.message_index(),
             session,
             created_ms,
             settings,
             period: settings.limits.default_period(),
             shared_history: None,
             invalidated: false,
+            recipients_unknown: false,
+            reserves_blocks: true,
             shares: BTreeMap::new(),
         }
     }
@@ -76,22 +85,30 @@ impl OutboundState {
 
 #[derive(Serialize)]
 struct SessionOut {
-    pickle: GroupSessionPickle,
+    /// Once "pickle": a version that does not skip what is reserved must not read this.
+    reserving_pickle: GroupSessionPickle,
+    reserved_until: u32,
     created_ms: i64,
     settings: Settings,
     period: RotationPeriod,
     shared_history: Option<bool>,
     invalidated: bool,
+    recipients_unknown: bool,
 }
 
 #[derive(Deserialize)]
 struct SessionIn {
-    pickle: GroupSessionPickle,
+    #[serde(alias = "pickle")]
+    reserving_pickle: GroupSessionPickle,
+    #[serde(default)]
+    reserved_until: u32,
     created_ms: i64,
     settings: Settings,
     period: RotationPeriod,
     shared_history: Option<bool>,
     invalidated: bool,
+    #[serde(default)]
+    recipients_unknown: bool,
 }
 
 #[derive(Serialize)]
@@ -120,15 +137,20 @@ pub(super) fn load(outbound: &OutboundMegolmSession) -> Result<Option<OutboundSt
         .into_iter()
         .map(|(_, shares)| (shares.user_id, shares.devices))
         .collect();
-    Ok(Some(OutboundState {
-        session: GroupSession::from_pickle(record.pickle),
+    let mut state = OutboundState {
+        session: GroupSession::from_pickle(record.reserving_pickle),
         created_ms: record.created_ms,
         settings: record.settings,
         period: record.period,
         shared_history: record.shared_history,
         invalidated: record.invalidated,
+        recipients_unknown: record.recipients_unknown,
+        reserved_until: record.reserved_until,
+        reserves_blocks: false,
         shares,
-    }))
+    };
+    state.skip_reserved()?;
+    Ok(Some(state))
 }
 
 pub(super) fn put(
@@ -136,15 +158,36 @@ pub(super) fn put(
     state: &OutboundState,
     batch: &mut Batch,
 ) -> Result<()> {
+    put_record(&outbound.key, state, state.reserved_until, batch)
+}
+
+/// Stores a state that is taken out of memory: no index from here on was used, or will be before
+/// the record is read again.
+pub(super) fn put_unreserved(
+    key: &RecordKey,
+    state: &OutboundState,
+    batch: &mut Batch,
+) -> Result<()> {
+    put_record(key, state, state.session.message_index(), batch)
+}
+
+fn put_record(
+    key: &RecordKey,
+    state: &OutboundState,
+    reserved_until: u32,
+    batch: &mut Batch,
+) -> Result<()> {
     batch.put(
-        &outbound.key,
+        key,
         &SessionOut {
-            pickle: state.session.pickle(),
+            reserving_pickle: state.session.pickle(),
+            reserved_until,
             created_ms: state.created_ms,
             settings: state.settings,
             period: state.period,
             shared_history: state.shared_history,
             invalidated: state.invalidated,
+            recipients_unknown: state.recipients_unknown,
         },
     )
 }
@@ -161,12 +204,16 @@ pub(super) fn put_shares(
 }
 
 pub(super) fn current(account: &Account, room_id: &str) -> Result<Option<String>> {
-    account.vault().read(&account.record_key(OUTBOUND_CURRENT, &[room_id]))
+    account.vault().read(&current_key(account, room_id))
 }
 
 pub(super) fn put_current(outbound: &OutboundMegolmSession, batch: &mut Batch) -> Result<()> {
-    let key = outbound.account.record_key(OUTBOUND_CURRENT, &[&outbound.room_id]);
+    let key = current_key(&outbound.account, &outbound.room_id);
     batch.put(&key, &outbound.session_id)
+}
+
+pub(super) fn current_key(account: &Account, room_id: &str) -> RecordKey {
+    account.record_key(OUTBOUND_CURRENT, &[room_id])
 }
 
 /// Deletes all records of a session; if it is the room's current one, the room has none then.
@@ -178,7 +225,7 @@ pub(super) fn delete(outbound: &OutboundMegolmSession, batch: &mut Batch) -> Res
         batch.delete(&key);
     }
     if current(account, &outbound.room_id)?.as_deref() == Some(outbound.session_id.as_str()) {
-        batch.delete(&account.record_key(OUTBOUND_CURRENT, &[&outbound.room_id]));
+        batch.delete(&current_key(account, &outbound.room_id));
     }
     Ok(())
 }

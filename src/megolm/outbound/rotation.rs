@@ -41,6 +41,12 @@ impl OutboundState {
         users: &BTreeSet<&str>,
         present: &BTreeMap<(&str, &str), String>,
     ) -> Result<()> {
+        if self.recipients_unknown {
+            return Err(E2eeError::session_expired(
+                "recipients_unknown",
+                "the session was imported, and mark_as_sent has not told who has its key",
+            ));
+        }
         if self.shared_history.is_some_and(|before| before != shares_history) {
             return Err(E2eeError::session_expired(
                 "history_visibility",

@@ -4,8 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Shared;
+use crate::account::Account;
 use crate::error::{E2eeError, Result};
-use crate::store::{Live, LiveRegistry};
+use crate::store::recent::KEPT;
+use crate::store::{Live, LiveRegistry, Store};
 
 fn stored(value: u32) -> impl FnOnce() -> Result<Option<u32>> {
     move || Ok(Some(value))
@@ -85,6 +87,8 @@ fn a_panic_in_a_change_drops_the_state_and_refuses_further_use() {
     assert_eq!(name(live.lock(stored(1))), "PANIC");
     assert_eq!(name(live.create(nothing, || Ok(1))), "PANIC");
     assert_eq!(name(live.erase(stored(1), || Ok(()))), "PANIC");
+    assert_eq!(live.take(|state| *state), None);
+    assert_eq!(live.try_take(|state| *state), None);
 }
 
 #[test]
@@ -111,6 +115,27 @@ fn an_erased_state_is_not_found_for_every_holder_but_only_after_the_commit() {
     assert_eq!(name(live.lock(stored(3))), "NOT_FOUND");
     assert_eq!(name(live.create(nothing, || Ok(3))), "NOT_FOUND");
     assert_eq!(name(live.erase(stored(3), || Ok(()))), "NOT_FOUND");
+}
+
+#[test]
+fn a_state_taken_out_of_memory_is_shown_once_and_read_anew_afterwards() {
+    let live = Live::new();
+    assert_eq!(live.take(|state: &u32| *state), None);
+    assert_eq!(*live.lock(stored(1)).unwrap(), 1);
+    assert_eq!(live.take(|state| *state), Some(1));
+    assert_eq!(live.take(|state| *state), None);
+    assert_eq!(*live.lock(stored(2)).unwrap(), 2);
+    let guard = live.lock(unexpected).unwrap();
+    assert_eq!(live.try_take(|state| *state), None, "it is in use");
+    drop(guard);
+    assert_eq!(live.try_take(|state| *state), Some(2));
+    // Nobody reads it anew before `last` is done.
+    assert_eq!(*live.lock(stored(3)).unwrap(), 3);
+    assert_eq!(live.take(|_| live.try_take(|_| ())), Some(None));
+    // What is erased stays so.
+    live.erase(stored(3), || Ok(())).unwrap();
+    assert_eq!(live.take(|state| *state), None);
+    assert_eq!(name(live.lock(stored(4))), "NOT_FOUND");
 }
 
 #[test]
@@ -163,4 +188,65 @@ fn the_registry_does_not_grow_with_the_dead() {
     }
     assert!(registry.len() < 200);
     assert!(Arc::ptr_eq(&kept, &registry.get_or_insert(&vault.key("c", &["kept"]), || 3)));
+}
+
+#[test]
+fn what_was_used_last_stays_in_memory_without_a_handle() {
+    let vault = Shared::new().vault().unwrap();
+    let registry = LiveRegistry::new();
+    let use_one = |number: usize| {
+        let key = vault.key("a", &[&number.to_string()]);
+        let object = registry.get_or_insert(&key, || number);
+        registry.keep(&key, &object);
+        Arc::downgrade(&object)
+    };
+    let objects: Vec<_> = (0..KEPT).map(use_one).collect();
+    assert!(objects.iter().all(|object| object.strong_count() == 1));
+    // The first is used again, so that the second one has to make room.
+    use_one(0);
+    use_one(KEPT);
+    assert_eq!((objects[0].strong_count(), objects[1].strong_count()), (1, 0));
+    // Another collection has room of its own.
+    let key = vault.key("b", &["0"]);
+    let other = registry.get_or_insert(&key, || 0_usize);
+    registry.keep(&key, &other);
+    assert_eq!(objects[2].strong_count(), 1);
+    registry.forget(&vault.key("a", &["2"]));
+    assert_eq!(objects[2].strong_count(), 0);
+    registry.retire();
+    assert!(objects.iter().all(|object| object.strong_count() == 0));
+    registry.keep(&key, &other);
+    assert_eq!(Arc::strong_count(&other), 1);
+}
+
+#[test]
+fn an_object_that_was_erased_meanwhile_is_not_kept() {
+    let vault = Shared::new().vault().unwrap();
+    let registry = LiveRegistry::new();
+    let key = vault.key("a", &["0"]);
+    let object = registry.get_or_insert(&key, || 0);
+    registry.forget(&key);
+    registry.keep(&key, &object);
+    let next = registry.get_or_insert(&key, || 1);
+    registry.keep(&key, &object);
+    assert_eq!((Arc::strong_count(&object), *next), (1, 1));
+}
+
+#[test]
+fn shutting_down_and_erasing_the_account_empty_the_memory() {
+    for end in [
+        |store: &Store, _: &Account| store.shut_down(),
+        |_: &Store, account: &Account| account.erase(),
+    ] {
+        let store = Store::in_memory(&[7; 32]).unwrap();
+        let account = Account::open(&store, "@a:b", "A").unwrap();
+        let key = account.record_key("a", &["0"]);
+        let object = account.children().get_or_insert(&key, || 0);
+        account.children().keep(&key, &object);
+        let kept = Arc::downgrade(&object);
+        drop(object);
+        assert_eq!(kept.strong_count(), 1);
+        end(&store, &account).unwrap();
+        assert_eq!(kept.strong_count(), 0);
+    }
 }

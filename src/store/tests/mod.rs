@@ -3,10 +3,12 @@
 
 mod foreign;
 mod live;
+mod manifest;
 mod other_process;
 mod records;
 mod sqlite;
 mod store;
+mod user_key;
 mod vault;
 
 use std::path::{Path, PathBuf};
@@ -17,6 +19,7 @@ use super::record_store::{Change, Durability, Entry, RecordStore};
 use crate::environment::SystemRandom;
 use crate::error::Result;
 use crate::store::Vault;
+use crate::store::user_key::UserKey;
 
 const KEY: [u8; 32] = [7; 32];
 
@@ -51,11 +54,15 @@ impl Shared {
     }
 
     fn vault_with(&self, key: &[u8]) -> Result<Vault> {
-        Vault::open(Box::new(self.clone()), key, Arc::new(SystemRandom))
+        Vault::open(Box::new(self.clone()), UserKey::Key(key), Arc::new(SystemRandom))
     }
 
     fn entries(&self, collection: &str) -> Vec<Entry> {
         self.scan(collection, None, usize::MAX).unwrap()
+    }
+
+    fn delete(&self, collection: &'static str, key: &[u8]) {
+        self.commit(vec![delete(collection, key)], Durability::Synced).unwrap();
     }
 
     fn set(&self, collection: &'static str, key: &[u8], value: &[u8]) {

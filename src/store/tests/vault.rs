@@ -10,6 +10,7 @@ use super::{KEY, Shared, put};
 use crate::environment::{RandomBytes, SystemRandom};
 use crate::error::{E2eeError, Result};
 use crate::store::record_store::{Change, Durability, Entry, RecordStore};
+use crate::store::user_key::UserKey;
 use crate::store::{Batch, RecordKey, Vault};
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,10 +88,10 @@ fn a_header_of_a_newer_format_is_refused_even_if_the_rest_is_unknown() {
         surprise: bool,
     }
     let shared = Shared::new();
-    let header = rmp_serde::to_vec_named(&Newer { format: 2, surprise: true }).unwrap();
+    let header = rmp_serde::to_vec_named(&Newer { format: 3, surprise: true }).unwrap();
     shared.set("vault", b"header", &header);
     match shared.vault().unwrap_err() {
-        E2eeError::NewerFormat { found: 2, supported: 1, .. } => {}
+        E2eeError::NewerFormat { found: 3, supported: 2, .. } => {}
         other => panic!("{other:?}"),
     }
 }
@@ -148,13 +149,17 @@ fn records_exchanged_within_or_between_collections_are_detected() {
     store(&vault, &b, &record("b"));
     store(&vault, &c, &record("c"));
     let value = |key: &RecordKey| shared.get(key.collection, key.bytes()).unwrap().unwrap();
-    let (of_a, of_c) = (value(&a), value(&c));
+    let (of_a, of_b, of_c) = (value(&a), value(&b), value(&c));
     shared.set("olm", b.bytes(), &of_a);
     assert_eq!(read_name(&vault, &b), "CORRUPT");
     shared.set("olm", a.bytes(), &of_c);
     assert_eq!(read_name(&vault, &a), "CORRUPT");
     // Even under the very same key bytes, another collection is another place.
+    shared.set("olm", a.bytes(), &of_a);
+    shared.set("olm", b.bytes(), &of_b);
+    shared.delete("megolm", c.bytes());
     shared.set("megolm", a.bytes(), &of_a);
+    let vault = shared.vault().unwrap();
     let moved = RecordKey::from_stored("megolm", a.bytes().to_vec());
     assert_eq!(read_name(&vault, &moved), "CORRUPT");
 }
@@ -279,9 +284,9 @@ impl RandomBytes for CountedRandom {
 #[test]
 fn a_commit_draws_its_nonces_at_once_and_fails_whole_without_them() {
     // SEC-110
-    let random = Arc::new(CountedRandom(AtomicUsize::new(0), AtomicUsize::new(3)));
+    let random = Arc::new(CountedRandom(AtomicUsize::new(0), AtomicUsize::new(4)));
     let shared = Shared::new();
-    let vault = Vault::open(Box::new(shared.clone()), &KEY, random.clone()).unwrap();
+    let vault = Vault::open(Box::new(shared.clone()), UserKey::Key(&KEY), random.clone()).unwrap();
     let put_two = || {
         let mut batch = Batch::new();
         batch.put(&vault.key("c", &["a"]), &1).unwrap();
@@ -291,14 +296,14 @@ fn a_commit_draws_its_nonces_at_once_and_fails_whole_without_them() {
         vault.commit(batch)
     };
     put_two().unwrap();
-    assert_eq!(random.0.load(Ordering::SeqCst), 3);
+    assert_eq!(random.0.load(Ordering::SeqCst), 4);
     let before = shared.entries("c");
     assert_ne!(before[0].value[..24], before[1].value[..24]);
     assert_eq!(put_two().unwrap_err().name(), "STORE_IO");
     assert_eq!(shared.entries("c"), before);
     // A new store without random bytes is no store.
     let empty = Shared::new();
-    assert!(Vault::open(Box::new(empty.clone()), &KEY, random).is_err());
+    assert!(Vault::open(Box::new(empty.clone()), UserKey::Key(&KEY), random).is_err());
     assert!(empty.is_empty().unwrap());
 }
 
@@ -331,7 +336,7 @@ impl RecordStore for Disordered {
 #[test]
 fn a_store_that_lists_the_same_records_again_is_an_error_and_no_endless_loop() {
     let store = Box::new(Disordered(Shared::new()));
-    let vault = Vault::open(store, &KEY, Arc::new(SystemRandom)).unwrap();
+    let vault = Vault::open(store, UserKey::Key(&KEY), Arc::new(SystemRandom)).unwrap();
     let mut batch = Batch::new();
     for index in 0..40 {
         batch.put(&vault.key("c", &["a", &index.to_string()]), &index).unwrap();
@@ -349,9 +354,12 @@ proptest! {
         let shared = Shared::new();
         let vault = shared.vault().unwrap();
         let key = vault.key("c", &["a"]);
+        store(&vault, &key, &record("x"));
         shared.set("c", key.bytes(), &value);
         prop_assert_eq!(vault.read::<Record>(&key).unwrap_err().name(), "CORRUPT");
         // The same inside the encryption, where only the decoder stands guard.
+        let vault = Shared::new().vault().unwrap();
+        let key = vault.key("c", &["a"]);
         let mut batch = Batch::new();
         batch.put_plaintext(&key, &plaintext);
         vault.commit(batch).unwrap();

@@ -1,0 +1,55 @@
+//! Whether an account may be used: from its opening until it is erased.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::error::{E2eeError, Result};
+
+/// Shared by all handles on an account and by what stands under it: whether it was erased.
+#[derive(Clone, Default)]
+pub(crate) struct Life(Arc<RwLock<bool>>);
+
+/// Proof that the account may be used; it cannot be erased while this is held.
+pub struct Entered<'a> {
+    _guard: RwLockReadGuard<'a, bool>,
+}
+
+/// As `Entered`, and nobody else has entered.
+pub(crate) struct EnteredAlone<'a> {
+    _guard: RwLockWriteGuard<'a, bool>,
+}
+
+impl Life {
+    /// Holds the account in life. Once in a call: a second time in one thread could wait for an
+    /// `erase` that waits for the first.
+    pub(crate) fn enter(&self) -> Result<Entered<'_>> {
+        let erased = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if *erased {
+            return Err(E2eeError::not_found("the account was erased"));
+        }
+        Ok(Entered { _guard: erased })
+    }
+
+    /// Waits until nobody else uses the account, and keeps it so.
+    pub(crate) fn enter_alone(&self) -> Result<EnteredAlone<'_>> {
+        let erased = self.end();
+        if *erased {
+            return Err(E2eeError::not_found("the account was erased"));
+        }
+        Ok(EnteredAlone { _guard: erased })
+    }
+
+    /// As `enter`, without waiting.
+    pub(crate) fn try_enter(&self) -> Option<Entered<'_>> {
+        let erased = self.0.try_read().ok()?;
+        (!*erased).then_some(Entered { _guard: erased })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For erasing it: waits until nobody uses the account.
+    pub(super) fn end(&self) -> RwLockWriteGuard<'_, bool> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

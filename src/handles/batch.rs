@@ -1,0 +1,75 @@
+//! Lists of answers, each good or bad by itself.
+
+use serde::Serialize;
+
+use crate::error::{E2eeError, Result};
+use crate::megolm::Decrypted;
+use crate::parallel;
+
+/// How many answers a thread writes in one go.
+const WRITE_AT_ONCE: usize = 64;
+
+/// `[{"event": ...}, {"error": ...}]`
+pub(super) fn events(results: Vec<Result<Decrypted>>) -> Result<String> {
+    write(results, |text, event| write_json(text, "event", &event))
+}
+
+/// `[{"content": ...}, {"error": ...}]`; the contents are JSON texts.
+pub(super) fn contents(results: Vec<Result<String>>) -> Result<String> {
+    write(results, |text, content| {
+        text.extend_from_slice(br#"{"content":"#);
+        text.extend_from_slice(content.as_bytes());
+        text.push(b'}');
+        Ok(())
+    })
+}
+
+fn write<T: Send>(
+    results: Vec<Result<T>>,
+    write_good: impl Fn(&mut Vec<u8>, T) -> Result<()> + Sync,
+) -> Result<String> {
+    let count = results.len();
+    let mut chunks = Vec::new();
+    let mut results = results.into_iter();
+    while results.len() > 0 {
+        chunks.push(results.by_ref().take(WRITE_AT_ONCE).collect::<Vec<_>>());
+    }
+    let texts = parallel::map(chunks, count, |chunk| {
+        let mut text = Vec::new();
+        for result in chunk {
+            text.push(b',');
+            match result {
+                Ok(good) => write_good(&mut text, good)?,
+                Err(error) => write_json(&mut text, "error", &error)?,
+            }
+        }
+        Ok(text)
+    })?;
+    let texts: Vec<Vec<u8>> = texts.into_iter().collect::<Result<_>>()?;
+    let length: usize = texts.iter().map(Vec::len).sum();
+    let mut all = Vec::with_capacity(length.saturating_add(2));
+    all.push(b'[');
+    for text in texts {
+        // Each answer comes with a comma, which the first one does not need.
+        all.extend_from_slice(if all.len() == 1 {
+            text.get(1..).unwrap_or_default()
+        } else {
+            &text
+        });
+    }
+    all.push(b']');
+    String::from_utf8(all).map_err(|_| unwritable())
+}
+
+fn write_json<T: Serialize>(text: &mut Vec<u8>, name: &str, value: &T) -> Result<()> {
+    text.extend_from_slice(br#"{""#);
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(br#"":"#);
+    serde_json::to_writer(&mut *text, value).map_err(|_| unwritable())?;
+    text.push(b'}');
+    Ok(())
+}
+
+fn unwritable() -> E2eeError {
+    E2eeError::invalid_json("the answers cannot be written as JSON")
+}

@@ -1,0 +1,104 @@
+//! Outbound sessions from libolm pickles. A pickle does not say when the session was made nor who
+//! has its key.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use vodozemac::megolm::GroupSession;
+
+use super::record::{self, OutboundState};
+use super::{OutboundMegolmSession, Settings};
+use crate::account::Account;
+use crate::error::Result;
+use crate::identifiers::check_room_id;
+use crate::libolm_pickles;
+use crate::public_keys;
+use crate::store::Batch;
+
+impl OutboundMegolmSession {
+    /// Stores a session that libolm pickled; it becomes the room's current one if the room has
+    /// none. Its key is handed out only once `mark_as_sent` has told who has it already: somebody
+    /// who has left may be among them (M13). It counts as made now.
+    pub fn from_libolm_pickle(
+        account: &Arc<Account>,
+        room_id: &str,
+        pickle: &str,
+        pickle_key: &[u8],
+    ) -> Result<Self> {
+        // Alone, so that no other session becomes the room's current one meanwhile.
+        let _entered = account.enter_alone()?;
+        let session = read(room_id, pickle, pickle_key)?;
+        let now = account.now_ms()?;
+        let outbound = Self::named(account, room_id, &session.session_id());
+        outbound.shared.state.create(
+            || outbound.load(),
+            || {
+                let mut batch = Batch::new();
+                let state = OutboundState::imported(session, now);
+                record::put(&outbound, &state, &mut batch)?;
+                if record::current(account, room_id)?.is_none() {
+                    record::put_current(&outbound, &mut batch)?;
+                }
+                account.vault().commit(batch)?;
+                Ok(state)
+            },
+        )?;
+        Ok(outbound)
+    }
+}
+
+fn read(room_id: &str, pickle: &str, pickle_key: &[u8]) -> Result<GroupSession> {
+    check_room_id("room_id", room_id)?;
+    let session = libolm_pickles::outbound_group_session(pickle, pickle_key)?;
+    public_keys::ed25519("pickle", &session.session_id())?;
+    Ok(session)
+}
+
+impl OutboundState {
+    fn imported(session: GroupSession, now: i64) -> Self {
+        let mut state = Self::new(session, now, Settings::default());
+        state.recipients_unknown = true;
+        state
+    }
+}
+
+/// Many sessions on their way into one batch, for a caller that has entered the account alone.
+pub(crate) struct OutboundImport<'a> {
+    account: &'a Arc<Account>,
+    now: i64,
+    added: BTreeSet<(String, String)>,
+    rooms: BTreeSet<String>,
+}
+
+impl<'a> OutboundImport<'a> {
+    pub(crate) fn new(account: &'a Arc<Account>, now: i64) -> Self {
+        Self { account, now, added: BTreeSet::new(), rooms: BTreeSet::new() }
+    }
+
+    /// As `OutboundMegolmSession::from_libolm_pickle`; false if it is stored already, which changes
+    /// nothing: the stored one may have encrypted since.
+    pub(crate) fn add_libolm_pickle(
+        &mut self,
+        room_id: &str,
+        pickle: &str,
+        pickle_key: &[u8],
+        batch: &mut Batch,
+    ) -> Result<bool> {
+        let session = read(room_id, pickle, pickle_key)?;
+        let session_id = session.session_id();
+        let outbound = OutboundMegolmSession::named(self.account, room_id, &session_id);
+        let name = (room_id.to_owned(), session_id);
+        if self.added.contains(&name) || outbound.load()?.is_some() {
+            return Ok(false);
+        }
+        let is_first =
+            !self.rooms.contains(room_id) && record::current(self.account, room_id)?.is_none();
+        record::put(&outbound, &OutboundState::imported(session, self.now), batch)?;
+        if is_first {
+            record::put_current(&outbound, batch)?;
+            self.rooms.insert(room_id.to_owned());
+        }
+        self.added.insert(name);
+        Ok(true)
+    }
+}
