@@ -65,7 +65,7 @@ kotlin = sliced_names(
 swift = sliced_names(
     (generated / "swift/MatrixE2ee.swift").read_text(),
     r"\n(?:public protocol|open class|public enum|public\s+enum|enum) ",
-    r"\b(?:func|case) `?(\w+)`?\(",
+    r"\b(?:(?:func|case) `?(?=\w+`?\()|struct )(\w+)",
 )
 python = python_names((generated / "python/matrixe2ee.py").read_text())
 
@@ -79,6 +79,8 @@ for language, names, error_class, cased in [
     wanted = [(pascal(o) if o else "", cased(m)) for o, methods in surface.items() for m in methods]
     wanted += [(error_class, error) for error in errors]
     wanted += [("Clock", cased("now_ms"))]
+    wanted += [("StoreBackend", method) for method in ["get", "scan", "commit"]]
+    wanted += [("", record) for record in ["StoreEntry", "StoreChange"]]
     for owner, name in wanted:
         checked += 1
         if name not in names.get(owner, ()):

@@ -3,10 +3,12 @@
 import json
 import os
 import unittest
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 from matrixe2ee import (
     Account, Clock, E2eeError, InboundMegolmSession, OlmChannel, OutboundMegolmSession, Store,
-    canonical_json, keys_claim_request, version,
+    StoreBackend, StoreEntry, canonical_json, keys_claim_request, version,
 )
 
 ROOM = "!room:example.org"
@@ -14,6 +16,30 @@ ROOM = "!room:example.org"
 
 def account(user_id="@alice:example.org", device_id="ALICE"):
     return Account.open(Store.in_memory(os.urandom(32)), user_id, device_id)
+
+
+class DictStore(StoreBackend):
+    """A store of our own: records in a dictionary, which `records` hands to the next opener."""
+
+    def __init__(self, records=None):
+        self.records = {} if records is None else records
+
+    def get(self, collection, key):
+        return self.records.get((collection, key))
+
+    def scan(self, collection, after_key, limit):
+        found = sorted(
+            key for name, key in self.records
+            if name == collection and (after_key is None or key > after_key)
+        )
+        return [StoreEntry(key=key, value=self.records[collection, key]) for key in found[:limit]]
+
+    def commit(self, changes):
+        for change in changes:
+            if change.value is None:
+                self.records.pop((change.collection, change.key), None)
+            else:
+                self.records[change.collection, change.key] = change.value
 
 
 class Smoke(unittest.TestCase):
@@ -64,6 +90,99 @@ class Smoke(unittest.TestCase):
         alice = Account.open(store, "@alice:example.org", "ALICE")
         with self.assertRaises(E2eeError.ClockFailed):
             OutboundMegolmSession.create(alice, ROOM, None)
+
+    def test_a_store_of_our_own(self):
+        records, key = {}, os.urandom(32)
+        store = Store.foreign(DictStore(records), key)
+        alice = Account.open(store, "@alice:example.org", "ALICE")
+        keys = alice.device_keys()
+        store.shut_down()
+        with self.assertRaises(E2eeError.StoreClosed):
+            alice.device_keys()
+        self.assertNotIn(b"alice", b"".join(records.values()))
+
+        again = Store.foreign(DictStore(records), key)
+        self.assertEqual(Account.open(again, "@alice:example.org", "ALICE").device_keys(), keys)
+        with self.assertRaises(E2eeError.WrongKey):
+            Store.foreign(DictStore(records), os.urandom(32))
+
+    def test_a_store_that_raises(self):
+        class Broken(DictStore):
+            failure = None
+
+            def commit(self, changes):
+                if self.failure:
+                    raise self.failure
+                super().commit(changes)
+
+        backend = Broken()
+        alice = Account.open(
+            Store.foreign(backend, os.urandom(32)), "@alice:example.org", "ALICE"
+        )
+        session = OutboundMegolmSession.create(alice, ROOM, None)
+        for failure, says in [
+            (RuntimeError("password: 1234"), "the backend failed to commit (STORE_IO)"),
+            (E2eeError.StoreIo("disk full"), "the backend failed to commit: disk full"),
+            (E2eeError.Corrupt("password"), "the backend failed to commit (CORRUPT)"),
+        ]:
+            backend.failure = failure
+            with self.assertRaises(E2eeError.StoreIo) as caught:
+                session.encrypt("m.room.message", "{}")
+            self.assertEqual(caught.exception.detail, says)
+        backend.failure = None
+        session.encrypt("m.room.message", "{}")
+        self.assertEqual(session.message_index(), 1)
+
+    def test_a_store_that_gives_nonsense(self):
+        class Nonsense(DictStore):
+            def scan(self, collection, after_key, limit):
+                return "no list"
+
+        with self.assertRaises(E2eeError.StoreIo):
+            Store.foreign(Nonsense(), os.urandom(32))
+
+    def test_a_store_that_calls_back(self):
+        class CallsBack(DictStore):
+            account = None
+            answers = []
+
+            def commit(self, changes):
+                if self.account:
+                    try:
+                        self.account.device_keys()
+                    except E2eeError as error:
+                        self.answers.append(type(error))
+                super().commit(changes)
+
+        backend = CallsBack()
+        backend.account = Account.open(
+            Store.foreign(backend, os.urandom(32)), "@alice:example.org", "ALICE"
+        )
+        OutboundMegolmSession.create(backend.account, ROOM, None)
+        self.assertEqual(backend.answers, [E2eeError.Busy])
+
+    def test_a_store_is_let_go_of(self):
+        backend = DictStore()
+        watch = weakref.ref(backend)
+        store = Store.foreign(backend, os.urandom(32))
+        del backend
+        self.assertIsNotNone(watch())
+        store.shut_down()
+        self.assertIsNone(watch())
+
+    def test_a_store_of_our_own_and_threads(self):
+        alice = Account.open(
+            Store.foreign(DictStore(), os.urandom(32)), "@alice:example.org", "ALICE"
+        )
+        session = OutboundMegolmSession.create(alice, ROOM, None)
+
+        def talk(_):
+            return [session.encrypt("m.room.message", "{}") for _ in range(10)]
+
+        with ThreadPoolExecutor(4) as threads:
+            said = [text for texts in threads.map(talk, range(4)) for text in texts]
+        self.assertEqual(len(set(said)), 40)
+        self.assertEqual(session.message_index(), 40)
 
     def test_a_message(self):
         alice, bob = account(), account("@bob:example.org", "BOB")

@@ -1,19 +1,41 @@
-//! A backend that goes wrong when it is told to.
+//! A place for records that remembers what was there before, and a backend on it that goes wrong
+//! when it is told to.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use matrixe2ee::{E2eeError, Result, StoreBackend, StoreChange, StoreEntry};
 
-type Name = (String, Vec<u8>);
+pub type Name = (String, Vec<u8>);
 
-/// Records by their names.
+/// Records, and the former values of each.
 #[derive(Clone, Default)]
-struct Records {
-    now: BTreeMap<Name, Vec<u8>>,
+pub struct Records {
+    pub now: BTreeMap<Name, Vec<u8>>,
+    past: BTreeMap<Name, Vec<u8>>,
 }
 
 impl Records {
+    pub fn put(&mut self, name: Name, value: Option<Vec<u8>>) {
+        let former = match value {
+            Some(value) => self.now.insert(name.clone(), value),
+            None => self.now.remove(&name),
+        };
+        if let Some(former) = former {
+            self.past.insert(name, former);
+        }
+    }
+
+    /// The value that a record had before its last change, if it had one.
+    pub fn former(&self, name: &Name) -> Option<Vec<u8>> {
+        self.past.get(name).cloned()
+    }
+
+    /// Records that are not there any more.
+    pub fn deleted(&self) -> Vec<Name> {
+        self.past.keys().filter(|name| !self.now.contains_key(*name)).cloned().collect()
+    }
+
     fn scan(&self, collection: &str, after: &Option<Vec<u8>>, limit: usize) -> Vec<StoreEntry> {
         self.now
             .range((collection.to_owned(), after.clone().unwrap_or_default())..)
@@ -34,12 +56,21 @@ pub enum Fault {
     After,
     /// This call and all after it fail and do nothing.
     FromThenOn,
+    /// This call and all after it answer what is not so.
+    Lies(Lie),
     /// The call answers what is not so.
-    Lie(Lie),
+    LiesOnce(Lie),
+    /// A commit says that it is done, and made nothing, all but its first or last change, or no
+    /// deletion.
+    ForgetsAll,
+    ForgetsFirst,
+    ForgetsLast,
+    ForgetsDeletions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lie {
+    // What is noticed without knowing what should be there.
     ShortValue,
     NoValue,
     AlteredValue,
@@ -48,6 +79,11 @@ pub enum Lie {
     Repeated,
     NotAfter,
     BeyondLimit,
+    // What looks right but is old, too little or too much.
+    Stale,
+    Missing,
+    Resurrected,
+    ShortScan,
 }
 
 #[derive(Default)]
@@ -71,6 +107,15 @@ impl Place {
     pub fn copy(&self) -> Self {
         let records = self.state().records.clone();
         Self(Arc::new(Mutex::new(State { records, ..State::default() })))
+    }
+
+    pub fn records(&self) -> Records {
+        self.state().records.clone()
+    }
+
+    /// Changes what is stored, as somebody with access to the database would.
+    pub fn put(&self, name: Name, value: Option<Vec<u8>>) {
+        self.state().records.put(name, value);
     }
 
     /// Lets the call with this number go wrong, counted from now on.
@@ -102,7 +147,8 @@ impl State {
         let call = self.calls;
         self.calls += 1;
         let (at, fault) = self.plan?;
-        (call == at || (call > at && fault == Fault::FromThenOn)).then_some(fault)
+        let goes_on = matches!(fault, Fault::FromThenOn | Fault::Lies(_));
+        (call == at || (call > at && goes_on)).then_some(fault)
     }
 
     /// Runs a call and gives its answer, or what takes its place.
@@ -118,16 +164,16 @@ impl State {
         }
         let truth = truth(&mut self.records);
         match fault {
-            Some(Fault::Lie(kind)) => {
+            Some(Fault::Lies(kind) | Fault::LiesOnce(kind)) => {
                 let said = lie(&self.records, truth.clone(), kind);
                 self.struck |= said != truth;
                 Ok(said)
             }
-            Some(_) => {
+            Some(Fault::After) => {
                 self.struck = true;
                 Err(failure())
             }
-            None => Ok(truth),
+            _ => Ok(truth),
         }
     }
 }
@@ -145,6 +191,7 @@ fn wrong_value(records: &Records, name: &Name, value: Vec<u8>, lie: Lie) -> Vec<
             let near = others.clone().find(|(other, _)| other.0 == name.0);
             value = near.or_else(|| others.next()).map_or(value, |(_, value)| value.clone());
         }
+        Lie::Stale => value = records.former(name).unwrap_or(value),
         _ => {}
     }
     value
@@ -173,6 +220,17 @@ fn wrong_page(
                 StoreEntry { key: key.clone(), value: vec![1] }
             }));
         }
+        Lie::Missing if !page.is_empty() => drop(page.remove(0)),
+        Lie::ShortScan => drop(page.pop()),
+        Lie::Resurrected => {
+            let deleted = records.deleted().into_iter();
+            let back =
+                deleted.filter(|(name, key)| name == collection && Some(key) > after.as_ref());
+            page.extend(
+                back.map(|name| StoreEntry { value: records.former(&name).unwrap(), key: name.1 }),
+            );
+            page.sort_by(|one, other| one.key.cmp(&other.key));
+        }
         _ => {
             for entry in &mut page {
                 let name = (collection.to_owned(), entry.key.clone());
@@ -189,7 +247,11 @@ impl StoreBackend for Place {
         let name = (collection, key);
         self.state().answer(
             |records| records.now.get(&name).cloned(),
-            |records, value, lie| value.map(|value| wrong_value(records, &name, value, lie)),
+            |records, value, lie| match lie {
+                Lie::Missing => None,
+                Lie::Resurrected => value.or_else(|| records.former(&name)),
+                _ => value.map(|value| wrong_value(records, &name, value, lie)),
+            },
         )
     }
 
@@ -206,13 +268,23 @@ impl StoreBackend for Place {
     }
 
     fn commit(&self, changes: Vec<StoreChange>) -> Result<()> {
-        self.state().answer(
+        let mut state = self.state();
+        let mut changes = changes;
+        let count = changes.len();
+        if let Some((_, fault)) = state.plan.filter(|(at, _)| *at == state.calls) {
+            match fault {
+                Fault::ForgetsAll => changes.clear(),
+                Fault::ForgetsFirst => drop(changes.remove(0)),
+                Fault::ForgetsLast => drop(changes.pop()),
+                Fault::ForgetsDeletions => changes.retain(|change| change.value.is_some()),
+                _ => {}
+            }
+            state.struck |= changes.len() < count;
+        }
+        state.answer(
             |records| {
                 for StoreChange { collection, key, value } in changes {
-                    match value {
-                        Some(value) => records.now.insert((collection, key), value),
-                        None => records.now.remove(&(collection, key)),
-                    };
+                    records.put((collection, key), value);
                 }
             },
             |_, (), _| (),
