@@ -13,6 +13,11 @@ pub(crate) fn is_canonical(key: &Curve25519PublicKey) -> bool {
     bytes[31] & 0x80 == 0 && is_below_p(bytes)
 }
 
+/// Whether a Curve25519 key is a point of low order, with which everybody shares one secret.
+pub(crate) fn is_low_order(key: &Curve25519PublicKey) -> bool {
+    LOW_ORDER.contains(key.as_bytes())
+}
+
 /// Reads a Curve25519 key; refuses aliases (bit 255, values of p and above) and low-order points.
 pub(crate) fn curve25519(what: &str, text: &str) -> Result<Curve25519PublicKey> {
     let bytes = key_bytes(what, text)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vodozemac::olm::OlmMessage;
 
 use super::OlmChannel;
-use super::decrypt::{Incoming, receive_plaintext};
+use super::decrypt::{Incoming, check_ratchet_key, malformed, receive_plaintext};
 use super::record::{ChannelState, Fingerprint, put_channel};
 use crate::account::Account;
 use crate::device_keys::{DeviceKeys, read_one_time_key};
@@ -77,15 +77,15 @@ impl OlmChannel {
             }
         };
         Self::create(account, partner_user_id, key, |channel| {
-            let message = match channel.read_content(content)? {
-                Incoming::Message(OlmMessage::PreKey(message)) => message,
-                Incoming::Message(OlmMessage::Normal(_)) => {
-                    return Err(E2eeError::unable_to_decrypt(
-                        "no_matching_session",
-                        "the message belongs to a session that is not known",
-                    ));
-                }
-                Incoming::Malformed => return Err(super::decrypt::malformed()),
+            let Incoming::Message(message) = channel.read_content(content)? else {
+                return Err(malformed());
+            };
+            check_ratchet_key(&message)?;
+            let OlmMessage::PreKey(message) = message else {
+                return Err(E2eeError::unable_to_decrypt(
+                    "no_matching_session",
+                    "the message belongs to a session that is not known",
+                ));
             };
             channel.check_identity(&message)?;
             let mut event = None;
