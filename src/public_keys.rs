@@ -1,6 +1,5 @@
 //! Reading public keys: exact length, canonical encoding, no weak points (SEC-8 to 10, SEC-101).
 
-use ed25519_dalek::VerifyingKey;
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
 use crate::error::{E2eeError, Result};
@@ -11,6 +10,11 @@ use crate::json::decode_base64;
 pub(crate) fn is_canonical(key: &Curve25519PublicKey) -> bool {
     let bytes = key.as_bytes();
     bytes[31] & 0x80 == 0 && is_below_p(bytes)
+}
+
+/// Whether a Curve25519 key is a point of low order, with which everybody shares one secret.
+pub(crate) fn is_low_order(key: &Curve25519PublicKey) -> bool {
+    LOW_ORDER.contains(key.as_bytes())
 }
 
 /// Reads a Curve25519 key; refuses aliases (bit 255, values of p and above) and low-order points.
@@ -33,9 +37,7 @@ pub(crate) fn ed25519(what: &str, text: &str) -> Result<Ed25519PublicKey> {
     if !is_below_p(&y) {
         return Err(E2eeError::invalid_key(format!("{what} is not canonically encoded")));
     }
-    let point = VerifyingKey::from_bytes(&bytes)
-        .map_err(|_| E2eeError::invalid_key(format!("{what} is not a point on the curve")))?;
-    if point.is_weak() {
+    if SMALL_ORDER.contains(&y) {
         return Err(E2eeError::invalid_key(format!("{what} is a point of small order")));
     }
     Ed25519PublicKey::from_slice(&bytes)
@@ -60,15 +62,44 @@ fn is_below_p(bytes: &[u8; 32]) -> bool {
     *high < 0x7f || middle.iter().any(|byte| *byte != 0xff) || *low < 0xed
 }
 
+/// The canonical y-coordinates of the eight points of small order: 0, 1, -1 and those of order 8.
+/// Two points have one y, which differ in the sign; a test checks that the eight are all here.
+/// Comparing is free, where taking the point out of its encoding costs as much as a third of a
+/// signature check.
+const SMALL_ORDER: [[u8; 32]; 5] = [
+    [0; 32],
+    ONE,
+    MINUS_ONE,
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67,
+        0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac,
+        0x03, 0x7a,
+    ],
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98,
+        0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53,
+        0xfc, 0x05,
+    ],
+];
+
+const ONE: [u8; 32] = {
+    let mut one = [0; 32];
+    one[0] = 1;
+    one
+};
+
+const MINUS_ONE: [u8; 32] = {
+    let mut minus_one = [0xff; 32];
+    minus_one[0] = 0xec;
+    minus_one[31] = 0x7f;
+    minus_one
+};
+
 /// The canonical u-coordinates of order 1, 2, 4 and 8 on the curve and its twist (RFC 7748, §6.1;
 /// <https://cr.yp.to/ecdh.html#validate>); a test checks each against a real Diffie-Hellman.
 const LOW_ORDER: [[u8; 32]; 5] = [
     [0; 32],
-    {
-        let mut one = [0; 32];
-        one[0] = 1;
-        one
-    },
+    ONE,
     [
         0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4,
         0x6a, 0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49,
@@ -79,16 +110,14 @@ const LOW_ORDER: [[u8; 32]; 5] = [
         0x5b, 0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f,
         0x11, 0x57,
     ],
-    {
-        let mut minus_one = [0xff; 32];
-        minus_one[0] = 0xec;
-        minus_one[31] = 0x7f;
-        minus_one
-    },
+    MINUS_ONE,
 ];
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
+    use ed25519_dalek::VerifyingKey;
     use vodozemac::Curve25519SecretKey;
 
     use super::*;
@@ -130,6 +159,35 @@ mod tests {
         p_plus_one[0] = 0xee;
         p_plus_one[31] = 0x7f;
         assert!(ed25519("key", &encode_base64(p_plus_one)).is_err());
+    }
+
+    // SEC-10, P3
+    #[test]
+    fn the_list_of_points_of_small_order_is_complete() {
+        let mut points = HashSet::new();
+        for y in SMALL_ORDER {
+            for sign in [0, 0x80] {
+                let mut bytes = y;
+                bytes[31] |= sign;
+                let name = ed25519("key", &encode_base64(bytes)).unwrap_err().name();
+                assert_eq!(name, "INVALID_KEY");
+                if let Ok(point) = VerifyingKey::from_bytes(&bytes) {
+                    assert!(point.is_weak());
+                    points.insert(point.to_edwards().compress().to_bytes());
+                }
+            }
+        }
+        // The curve has a cofactor of 8: there are no more.
+        assert_eq!(points.len(), 8);
+    }
+
+    // SEC-10
+    #[test]
+    fn ordinary_signing_keys_are_accepted() {
+        for _ in 0..100 {
+            let key = vodozemac::Ed25519SecretKey::new().public_key();
+            assert_eq!(ed25519("key", &key.to_base64()).unwrap().as_bytes(), key.as_bytes());
+        }
     }
 
     // SEC-101

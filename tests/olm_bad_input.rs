@@ -213,12 +213,44 @@ fn a_message_whose_mac_or_version_is_wrong_changes_nothing() {
     // SEC-9, SEC-20: keys of low order inside the message
     for weak in [replaced(&bytes, &base_key, &zero), replaced(&bytes, &ratchet_key, &zero)] {
         let content = pair.alice.pack_parts(&pair.bob, kind, &weak).to_string();
-        let error = pair.create(&content).unwrap_err();
-        assert!(["INVALID_KEY", "UNABLE_TO_DECRYPT"].contains(&error.name()), "{error}");
+        fails_saying(pair.create(&content), "INVALID_KEY", "low order");
         fails(pair.stored(), "NOT_FOUND");
     }
     let good = pair.alice.pack(&pair.bob, &good).to_string();
     pair.create(&good).unwrap().first_event().unwrap(); // SEC-31, P4: the key is still there
+}
+
+#[test]
+fn a_key_of_low_order_is_the_same_error_in_an_existing_channel() {
+    let mut pair = Pair::new();
+    let (channel, mut session) = pair.channel();
+    let reply = pair.alice.unpack(&channel.encrypt("m.dummy", "{}").unwrap());
+    session.decrypt(&reply).unwrap();
+    let good = pair.alice.say(&mut session, &pair.bob);
+    let zero = [0; 32];
+    let mut weak = Vec::new();
+    let OlmMessage::Normal(normal) = own_message(&pair, &good) else { unreachable!() };
+    weak.push((1, replaced(&normal.to_bytes(), &normal.ratchet_key().to_bytes(), &zero)));
+    let mut other = pair.session();
+    let first = pair.alice.say(&mut other, &pair.bob);
+    let OlmMessage::PreKey(pre_key) = own_message(&pair, &first) else { unreachable!() };
+    let bytes = pre_key.to_bytes();
+    for key in [pre_key.base_key(), pre_key.one_time_key(), pre_key.message().ratchet_key()] {
+        weak.push((0, replaced(&bytes, &key.to_bytes(), &zero)));
+    }
+    for (kind, bytes) in weak {
+        let content = pair.alice.pack_parts(&pair.bob, kind, &bytes).to_string();
+        fails_saying(channel.decrypt(&content), "INVALID_KEY", "low order"); // SEC-9, SEC-20
+    }
+    // Whoever sends that gets no new session for it.
+    assert!(!channel.should_create_new_session().unwrap());
+    channel.decrypt(&good).unwrap();
+    channel.decrypt(&first).unwrap();
+}
+
+fn own_message(pair: &Pair, content: &str) -> OlmMessage {
+    let ours = v(content)["ciphertext"][pair.bob.identity_key()].clone();
+    serde_json::from_value(ours).unwrap()
 }
 
 #[test]

@@ -107,6 +107,13 @@ fn a_build_that_turns_off_macs_and_signatures_does_not_compile_by_accident() {
 }
 
 #[test]
+fn a_plaintext_that_a_handle_keeps_is_wiped_with_it() {
+    // SEC-108: the first event may hold a room key.
+    let handle = &sources()["src/handles/olm_channel.rs"];
+    assert!(handle.contains("first_event: Option<Result<Zeroizing<String>>>"));
+}
+
+#[test]
 fn numbers_of_others_are_never_added_unchecked() {
     // SEC-103: the lint is on, and switched off only where the comment beside it says why.
     let lib = &sources()["src/lib.rs"];

@@ -293,6 +293,37 @@ fn of_eight_threads_that_bring_one_session_for_eight_rooms_one_succeeds() {
 }
 
 #[test]
+fn a_channel_that_is_made_while_it_is_erased_is_made_or_there_already() {
+    let mut raw = vodozemac::olm::Account::new();
+    let bob = Device::known(BOB, "B", &raw, false);
+    let key = raw.generate_one_time_keys(1).created[0];
+    let key = answer(bob.account.sign_json(&json!({"key": key.to_base64()}).to_string()));
+    let key = json!({"signed_curve25519:AAAAAAAAAAA": key}).to_string();
+    // On disk an erasure takes its time, in which others wait for the lock.
+    let (alice, keys) = (Arc::new(Device::on_disk(ALICE, "A")), bob.keys().to_string());
+    let identity_key = bob.identity_key();
+    let errors = in_threads(
+        move |number| {
+            let mut errors = Vec::new();
+            for _ in 0..40 {
+                let (account, identity) = (&alice.account, &identity_key);
+                if number % 2 == 0 {
+                    let made = OlmChannel::create_outbound_channel(account, &keys, &key);
+                    errors.extend(made.err().map(|error| error.name()));
+                } else if let Ok(open) = OlmChannel::create_from_storage(account, BOB, identity) {
+                    let _ = open.erase();
+                }
+            }
+            errors
+        },
+        || {},
+    );
+    let mut errors = errors.concat();
+    errors.retain(|name| *name != "ALREADY_EXISTS");
+    assert_eq!(errors, [] as [&str; 0]);
+}
+
+#[test]
 fn a_room_key_that_comes_while_its_session_is_erased_is_kept_or_erased_but_not_refused() {
     let (alice, bob) = (Device::new(ALICE, "A"), Arc::new(Device::new(BOB, "B")));
     let raw = RawSession::new();

@@ -14,7 +14,8 @@ use crate::olm;
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
 pub struct OlmChannel {
     core: olm::OlmChannel,
-    first_event: Option<Result<String>>,
+    /// It may hold a room key (SEC-108).
+    first_event: Option<Result<Zeroizing<String>>>,
 }
 
 impl fmt::Debug for OlmChannel {
@@ -91,7 +92,7 @@ impl OlmChannel {
             &content,
             &known,
         )?;
-        Ok(Arc::new(Self { core, first_event: Some(event) }))
+        Ok(Arc::new(Self { core, first_event: Some(event.map(Zeroizing::new)) }))
     }
 
     /// Opens a stored channel.
@@ -172,9 +173,11 @@ impl OlmChannel {
     /// message was decrypted, but must be discarded).
     pub fn first_event(&self) -> Result<String> {
         self.core.session_count()?;
-        self.first_event.clone().unwrap_or_else(|| {
-            Err(E2eeError::not_found("this handle was not created from a message"))
-        })
+        match &self.first_event {
+            Some(Ok(event)) => Ok(event.to_string()),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(E2eeError::not_found("this handle was not created from a message")),
+        }
     }
 
     /// Adds a session made from a claimed one-time key; it is the next to be used. Durable when

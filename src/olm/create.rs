@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vodozemac::olm::OlmMessage;
 
 use super::OlmChannel;
-use super::decrypt::{Incoming, receive_plaintext};
+use super::decrypt::{Incoming, check_ratchet_key, malformed, receive_plaintext};
 use super::record::{ChannelState, Fingerprint, put_channel};
 use crate::account::Account;
 use crate::device_keys::{DeviceKeys, read_one_time_key};
@@ -39,21 +39,20 @@ impl OlmChannel {
             &device.device_id,
             &device.fingerprint_key,
         )?;
-        let channel = Self::named(account, &device.user_id, device.identity_key)?;
-        channel.shared.create(
-            || channel.load(),
-            || {
+        let create = |channel: &Self| {
+            let make = || {
                 let session = account.create_outbound_session(device.identity_key, one_time_key)?;
                 let fingerprint = Fingerprint::Verified(device.fingerprint_key.into());
                 let mut state = ChannelState::new(Some(device.device_id.clone()), fingerprint);
                 let mut batch = Batch::new();
-                state.push(&channel, session, &mut batch)?;
-                put_channel(&channel, &state, &mut batch)?;
+                state.push(channel, session, &mut batch)?;
+                put_channel(channel, &state, &mut batch)?;
                 account.vault().commit(batch)?;
                 Ok(state)
-            },
-        )?;
-        channel.keep();
+            };
+            channel.shared.create(|| channel.load(), make)
+        };
+        let (channel, ()) = Self::create(account, &device.user_id, device.identity_key, create)?;
         Ok(channel)
     }
 
@@ -77,34 +76,31 @@ impl OlmChannel {
                 Fingerprint::Verified(public_keys::ed25519("partner_fingerprint_key", text)?.into())
             }
         };
-        let channel = Self::named(account, partner_user_id, key)?;
-        let message = match channel.read_content(content)? {
-            Incoming::Message(OlmMessage::PreKey(message)) => message,
-            Incoming::Message(OlmMessage::Normal(_)) => {
+        Self::create(account, partner_user_id, key, |channel| {
+            let Incoming::Message(message) = channel.read_content(content)? else {
+                return Err(malformed());
+            };
+            check_ratchet_key(&message)?;
+            let OlmMessage::PreKey(message) = message else {
                 return Err(E2eeError::unable_to_decrypt(
                     "no_matching_session",
                     "the message belongs to a session that is not known",
                 ));
-            }
-            Incoming::Malformed => return Err(super::decrypt::malformed()),
-        };
-        channel.check_identity(&message)?;
-        let mut event = None;
-        channel.shared.create(
-            || channel.load(),
-            || {
+            };
+            channel.check_identity(&message)?;
+            let mut event = None;
+            let make = || {
                 account.create_inbound_session(&message, |session, plaintext, batch| {
                     let device_id = known.device_id.map(str::to_owned);
                     let mut state = ChannelState::new(device_id, fingerprint);
-                    state.push(&channel, session, batch)?;
-                    event = Some(receive_plaintext(&channel, &mut state, plaintext));
-                    put_channel(&channel, &state, batch)?;
+                    state.push(channel, session, batch)?;
+                    event = Some(receive_plaintext(channel, &mut state, plaintext));
+                    put_channel(channel, &state, batch)?;
                     Ok(state)
                 })
-            },
-        )?;
-        channel.keep();
-        let event = event.ok_or_else(|| E2eeError::panic("internal error"))?;
-        Ok((channel, event))
+            };
+            channel.shared.create(|| channel.load(), make)?;
+            event.ok_or_else(|| E2eeError::panic("internal error"))
+        })
     }
 }

@@ -63,6 +63,7 @@ impl OlmChannel {
         state: &mut LiveGuard<'_, ChannelState>,
         message: &OlmMessage,
     ) -> Result<String> {
+        check_ratchet_key(message)?;
         if let OlmMessage::PreKey(pre_key) = message {
             self.check_identity(pre_key)?;
             let session_id = pre_key.session_id();
@@ -140,6 +141,9 @@ impl OlmChannel {
                 "the message names a key that is not canonically encoded",
             ));
         }
+        if keys.iter().any(public_keys::is_low_order) {
+            return Err(low_order());
+        }
         if message.identity_key().as_bytes() == self.partner_identity_key.as_bytes() {
             Ok(())
         } else {
@@ -183,6 +187,20 @@ impl OlmChannel {
     }
 }
 
+/// A key of low order is the same error in every message, whether it would begin a session or a
+/// chain of one (SEC-9, SEC-20).
+pub(super) fn check_ratchet_key(message: &OlmMessage) -> Result<()> {
+    let ratchet_key = match message {
+        OlmMessage::Normal(message) => message.ratchet_key(),
+        OlmMessage::PreKey(message) => message.message().ratchet_key(),
+    };
+    if public_keys::is_low_order(&ratchet_key) { Err(low_order()) } else { Ok(()) }
+}
+
+fn low_order() -> E2eeError {
+    E2eeError::invalid_key("the message carries a key of low order")
+}
+
 impl ChannelState {
     /// Tries one session, which is as it was if that fails.
     fn try_session(&mut self, index: usize, message: &OlmMessage) -> Result<Vec<u8>> {
@@ -222,6 +240,7 @@ fn decryption_error(error: DecryptionError) -> E2eeError {
         DecryptionError::TooBigMessageGap(..) => {
             E2eeError::unable_to_decrypt("message_gap", "too many earlier messages are missing")
         }
+        DecryptionError::NonContributoryKey => low_order(),
         DecryptionError::InvalidMAC(_) => {
             E2eeError::unable_to_decrypt("bad_mac", "no session fits, or the message was altered")
         }

@@ -70,6 +70,26 @@ impl OlmChannel {
         })
     }
 
+    /// Names a channel and creates it; again, if it was erased in between.
+    fn create<R>(
+        account: &Arc<Account>,
+        partner_user_id: &str,
+        partner_identity_key: Curve25519PublicKey,
+        mut create: impl FnMut(&Self) -> Result<R>,
+    ) -> Result<(Self, R)> {
+        loop {
+            let channel = Self::named(account, partner_user_id, partner_identity_key)?;
+            match create(&channel) {
+                Err(E2eeError::NotFound { .. }) if channel.shared.is_erased() => {}
+                result => {
+                    let result = result?;
+                    channel.keep();
+                    return Ok((channel, result));
+                }
+            }
+        }
+    }
+
     /// Opens a stored channel (O21).
     pub fn create_from_storage(
         account: &Arc<Account>,
@@ -206,11 +226,12 @@ impl OlmChannel {
                 for key in record::session_keys(self)? {
                     batch.delete(&key);
                 }
-                self.account.vault().commit(batch)
+                self.account.vault().commit(batch)?;
+                // Before anybody sees that it is erased: who names it anew finds a new one.
+                self.account.children().forget(&self.key);
+                Ok(())
             },
-        )?;
-        self.account.children().forget(&self.key);
-        Ok(())
+        )
     }
 
     fn commit_channel(&self, state: &ChannelState) -> Result<()> {

@@ -118,6 +118,11 @@ impl<S> Live<S> {
         self.cell.try_lock().ok().and_then(|cell| take(cell, last))
     }
 
+    /// Whether the state was erased: what is stored by now under its name is another one.
+    pub(crate) fn is_erased(&self) -> bool {
+        self.cell().is_ok_and(|cell| matches!(*cell, Cell::Erased))
+    }
+
     fn cell(&self) -> Result<MutexGuard<'_, Cell<S>>> {
         self.cell.lock().map_err(|_| {
             E2eeError::panic("an earlier call on this object failed inside; reopen the store")

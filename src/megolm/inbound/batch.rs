@@ -156,14 +156,13 @@ fn finish(
     for part in &mut parts {
         part.cut(count, &mut pieces)?;
     }
-    let mut opened: Vec<Placed<Result<Opened>>> =
-        parallel::map(pieces, count, Piece::open)?.into_iter().flatten().collect();
+    let opened = parallel::map(pieces, count, Piece::open)?;
     for part in &mut parts {
         part.state.finish_change();
     }
-    opened.sort_unstable_by_key(|(place, _)| *place);
     let mut guard = ReplayGuard::new(account);
-    for (place, opened) in opened {
+    // Those with the same index stand in the order of the list.
+    for (place, opened) in opened.into_iter().flatten() {
         put(&mut results, place, opened.and_then(|opened| guard.admit(opened)));
     }
     guard.commit()?;
