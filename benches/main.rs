@@ -14,6 +14,7 @@ mod measure;
 mod ours;
 mod report;
 mod rows;
+mod texts;
 mod vodozemac;
 
 fn main() {

@@ -6,25 +6,10 @@ use serde_json::{Value, json};
 use vodozemac::megolm::{GroupSession, InboundGroupSession};
 use vodozemac::olm::Account;
 
-pub const ROOM: &str = "!room:example.org";
-pub const SENDER: &str = "@bob:example.org";
+use crate::texts::{ROOM, SENDER, room_plaintext};
 
 /// Sizes of message bodies; the last one fills an event of 64 KiB.
-pub const SIZES: [usize; 3] = [128, 1024, 48_000];
-
-pub fn content(bytes: usize) -> Value {
-    json!({"msgtype": "m.text", "body": "x".repeat(bytes)})
-}
-
-/// What is encrypted for a room, so that everybody encrypts the same bytes.
-pub fn room_plaintext(bytes: usize) -> String {
-    json!({"type": "m.room.message", "room_id": ROOM, "content": content(bytes)}).to_string()
-}
-
-/// A plaintext as long as the envelope that Olm messages have to have, with the sender's keys.
-pub fn olm_plaintext(content: &str) -> String {
-    format!("{content}{}", "y".repeat(900))
-}
+const SIZES: [usize; 3] = [128, 1024, 48_000];
 
 /// Writes all files; so many of everything.
 pub fn write(folder: &Path, devices: usize, events: usize, exports: usize) {
@@ -41,9 +26,22 @@ pub fn write(folder: &Path, devices: usize, events: usize, exports: usize) {
         let user = format!("@user{}:example.org", number / 4);
         Device::new(&user, &format!("DEVICE{}", number % 4)).public()
     });
-    save("devices.json", devices.collect());
+    let devices: Vec<_> = devices.collect();
+    let room_key = room_key(&GroupSession::default());
+    save("items.json", devices.iter().map(|device| item(device, &room_key)).collect());
+    save("devices.json", devices.into());
+    save("room_key.json", room_key);
     save("exports.json", (0..exports).map(|_| export(&sender, &GroupSession::default())).collect());
-    save("room_key.json", room_key(&GroupSession::default()));
+}
+
+/// What `encrypt_for_devices` is told of a device.
+pub fn item(device: &Value, content: &Value) -> Value {
+    json!({
+        "user_id": device["user_id"],
+        "identity_key": device["identity_key"],
+        "type": "m.room_key",
+        "content": content,
+    })
 }
 
 struct Device {

@@ -44,8 +44,13 @@ impl Timer {
     pub fn time<R>(&mut self, operation: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = std::hint::black_box(operation());
-        self.0.push(start.elapsed().as_secs_f64() * 1e6);
+        self.stop(start);
         result
+    }
+
+    /// For operations that a closure cannot hold.
+    pub fn stop(&mut self, start: Instant) {
+        self.0.push(start.elapsed().as_secs_f64() * 1e6);
     }
 
     /// µs of one: the median over blocks. Other work on the machine falls out of it; what happens
@@ -103,8 +108,12 @@ pub fn peak() -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Another row's preparations are made, in a process whose memory does not count here.
-pub fn prepared_by_another_process(task: &Task, row: &str) {
+/// Has a store prepared, where it is not yet, as for another row: by a process whose memory does not
+/// count here.
+pub fn prepared_by_another_process(task: &Task, store: &str, row: &str) {
+    if task.folder.join(store).exists() {
+        return;
+    }
     let own = |argument: String| if argument == task.row { row.to_owned() } else { argument };
     let program = std::env::current_exe().unwrap();
     let arguments = std::env::args().skip(1).map(own);

@@ -6,8 +6,8 @@ use super::place::Place;
 use super::share::{self, devices, open_channels};
 use super::{DEVICE, USER};
 use crate::c_abi::{self, c};
-use crate::material::ROOM;
 use crate::measure::{self, Task, heap};
+use crate::texts::ROOM;
 
 /// A loaded channel with one Olm session: what stays when the handle is freed. The store is in memory,
 /// so that no cache of SQLite's is counted, and holds everything before the counting begins.
@@ -49,7 +49,7 @@ pub fn room_key(task: &Task) -> f64 {
 
 /// The most that a process needs that opens its store and encrypts for all devices.
 pub fn peak(task: &Task, place: &Place) -> f64 {
-    measure::prepared_by_another_process(task, "share_existing");
+    measure::prepared_by_another_process(task, &share::prepared_name(task), "share_existing");
     let alice = share::alice(task, place);
     let items = CString::new(std::fs::read(task.folder.join("items.json")).unwrap()).unwrap();
     let answers = c_abi::encrypt_for_devices(&alice, &items);

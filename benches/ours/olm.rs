@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use super::place::Place;
 use super::{DEVICE, MESSAGE, USER};
 use crate::c_abi::{self, Owned, Text, c};
-use crate::material;
 use crate::measure::{Task, Timer};
+use crate::texts;
 
 const BOB: &std::ffi::CStr = c"@bob:example.org";
 const BOBS_DEVICE: &std::ffi::CStr = c"BOBDEVICE";
 
 fn content(task: &Task) -> std::ffi::CString {
-    c(&material::content(task.size).to_string())
+    c(&texts::content(task.size).to_string())
 }
 
 /// With the first message; both signatures, of device and one-time key, are checked.

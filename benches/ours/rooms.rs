@@ -3,8 +3,8 @@
 use super::MESSAGE;
 use super::place::Place;
 use crate::c_abi::{self, Owned, c};
-use crate::material::{self, ROOM, SENDER};
 use crate::measure::{Task, Timer};
+use crate::texts::{self, ROOM, SENDER};
 
 /// A session that has its recipients: none, and nothing that ends it early.
 pub fn session(account: &Owned) -> Owned {
@@ -18,7 +18,7 @@ pub fn session(account: &Owned) -> Owned {
 
 pub fn encrypt(task: &Task, place: &Place) -> f64 {
     let session = session(&place.alice());
-    let content = c(&material::content(task.size).to_string());
+    let content = c(&texts::content(task.size).to_string());
     let mut timer = Timer::default();
     for _ in 0..task.count {
         timer.time(|| c_abi::room_encrypt(&session, MESSAGE, &content));

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::batches::all_good;
 use super::place::Place;
 use crate::c_abi::{self, Owned, c};
-use crate::material::ROOM;
+use crate::material::item;
 use crate::measure::{Task, together};
+use crate::texts::ROOM;
 
 pub fn devices(task: &Task) -> Vec<Value> {
     let Value::Array(mut devices) = task.read("devices.json") else { panic!() };
@@ -26,15 +27,6 @@ fn items(task: &Task) -> std::ffi::CString {
     list(devices(task).iter().map(|device| item(device, &room_key)))
 }
 
-fn item(device: &Value, content: &Value) -> Value {
-    json!({
-        "user_id": device["user_id"],
-        "identity_key": device["identity_key"],
-        "type": "m.room_key",
-        "content": content,
-    })
-}
-
 pub fn open_channels(alice: &Owned, devices: &[Value]) {
     for device in devices {
         let keys = c(&device["device_keys"].to_string());
@@ -42,10 +34,14 @@ pub fn open_channels(alice: &Owned, devices: &[Value]) {
     }
 }
 
+/// What a store is called that has a channel to each device.
+pub fn prepared_name(task: &Task) -> String {
+    format!("ours-{}.db", task.count)
+}
+
 /// Alice with a channel to each device.
 pub fn alice(task: &Task, place: &Place) -> Owned {
-    let name = format!("ours-{}.db", task.count);
-    place.alice_prepared(&name, |alice| open_channels(alice, &devices(task)))
+    place.alice_prepared(&prepared_name(task), |alice| open_channels(alice, &devices(task)))
 }
 
 pub fn existing(task: &Task, place: &Place) -> f64 {

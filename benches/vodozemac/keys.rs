@@ -1,13 +1,11 @@
 //! Accounts, and what is signed.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use vodozemac::olm::Account;
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey, Ed25519Signature};
 
 use crate::measure::{Task, Timer};
-
-/// As long as the canonical device keys of one device.
-const DEVICE_KEYS: &str = r#"{"algorithms":["m.olm.v1.curve25519-aes-sha2","m.megolm.v1.aes-sha2"],"device_id":"ALICEDEVICE","keys":{"curve25519:ALICEDEVICE":"PzjSz3MiIGaZAVjWwkdVEdDAXh+3S6R6rK/vs30LDgA","ed25519:ALICEDEVICE":"nGw+NyiY9m3NpQ1pPI+9jsxWWn3+oufWz9RgK0OWwOM"},"user_id":"@alice:example.org"}"#;
+use crate::texts::DEVICE_KEYS;
 
 pub fn account(task: &Task) -> f64 {
     let mut timer = Timer::default();
@@ -111,9 +109,4 @@ pub fn verify_device(task: &Task) -> f64 {
         timer.time(|| device.verify_device_keys());
     }
     timer.of_processor()
-}
-
-/// As long as an `m.room_key` in the envelope of an Olm message.
-pub fn room_key_plaintext(task: &Task) -> String {
-    crate::material::olm_plaintext(&json!(task.read("room_key.json")).to_string())
 }

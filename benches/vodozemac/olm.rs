@@ -4,12 +4,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD_NO_PAD as BASE64;
 use vodozemac::olm::{Account, OlmMessage, PreKeyMessage, Session, SessionConfig};
 
-use super::keys::{Device, room_key_plaintext};
-use crate::material;
+use super::keys::Device;
 use crate::measure::{Task, Timer, together};
+use crate::texts;
 
 fn plaintext(task: &Task) -> String {
-    material::olm_plaintext(&material::content(task.size).to_string())
+    texts::olm_plaintext(&texts::content(task.size).to_string())
 }
 
 fn encrypt_one(session: &mut Session, plaintext: &str) -> (usize, String) {
@@ -112,7 +112,7 @@ pub fn ping_pong(task: &Task) -> (f64, f64) {
 
 /// Sessions that nobody has answered yet, as with the other programs.
 pub fn share_existing(task: &Task) -> f64 {
-    let (alice, text) = (Account::new(), room_key_plaintext(task));
+    let (alice, text) = (Account::new(), texts::room_key_plaintext(task));
     let mut sessions: Vec<_> =
         Device::all(task).iter().map(|device| open(&alice, device)).collect();
     let encrypt = |session: &mut Session| encrypt_one(session, &text);
@@ -120,7 +120,7 @@ pub fn share_existing(task: &Task) -> f64 {
 }
 
 pub fn share_new(task: &Task) -> f64 {
-    let (alice, text) = (Account::new(), room_key_plaintext(task));
+    let (alice, text) = (Account::new(), texts::room_key_plaintext(task));
     let devices = Device::all(task);
     let share = |device: &Device| {
         device.verify();

@@ -7,11 +7,11 @@ use vodozemac::megolm::{
     ExportedSessionKey, GroupSession, InboundGroupSession, MegolmMessage, SessionConfig, SessionKey,
 };
 
-use crate::material;
 use crate::measure::{Task, Timer, shuffle, together};
+use crate::texts;
 
 pub fn encrypt(task: &Task) -> f64 {
-    let (mut session, text) = (GroupSession::default(), material::room_plaintext(task.size));
+    let (mut session, text) = (GroupSession::default(), texts::room_plaintext(task.size));
     let mut timer = Timer::default();
     for _ in 0..task.count {
         timer.time(|| session.encrypt(&text).to_base64());
