@@ -8,6 +8,7 @@
 #                             in docs/benchmarks.md (QUICK=1: whether all works; ONLY=: rows with this text)
 # make soak SECONDS=3600      the crash test of make test, for a given time
 # make soak CRASH_POINTS=5000 the same, for so many kills
+# make fuzz SECONDS=60        every fuzz target for that long, see fuzz/README.md; TARGETS= names some
 #
 # The parts of make test:
 # make test-core              the Rust tests, clippy, formatting
@@ -37,7 +38,7 @@ FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
             -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' \
             -e 's|@SOVERSION@|$(SOVERSION)|g' -e 's|@STATIC_LIBS@|$(STATIC_LIBS)|g'
 
-.PHONY: demo test lib install bindings bench soak test-core test-c test-bindings test-peers test-deny
+.PHONY: demo test lib install bindings bench soak fuzz test-core test-c test-bindings test-peers test-deny
 
 # Installed in a folder of its own, and linked as any program does it.
 DEMO := $(CURDIR)/target/demo
@@ -97,6 +98,16 @@ soak:
 	@tools/need.sh cargo
 	$(if $(SECONDS),CRASH_SECONDS=$(SECONDS),CRASH_POINTS=$(CRASH_POINTS)) \
 	    $(CARGO) test --locked --test crash
+
+FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
+fuzz: $(FUZZ)
+	@tools/fuzz.sh $(or $(SECONDS),60) $(TARGETS)
+
+# Unoptimised, as below.
+$(FUZZ):
+	@tools/need.sh cargo gcc g++
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	    $(CARGO) install cargo-fuzz --version 0.13.2 --locked --quiet --root .cache/cargo-fuzz
 
 test-core:
 	@tools/need.sh cargo gcc binutils

@@ -19,8 +19,8 @@
  * Beside the errors that a function names, each may answer NULL_POINTER (an
  * argument that may not be NULL), INVALID_UTF8, INVALID_LENGTH, and each that
  * takes a handle STALE_HANDLE, WRONG_HANDLE, BUSY, FORKED, PANIC, NOT_FOUND (the
- * object was erased), STORE_CLOSED, STORE_IO and CORRUPT. The names are those
- * of the statuses without MATRIXE2EE_STATUS_.
+ * object was erased), STORE_CLOSED, STORE_IO, CORRUPT and NEWER_FORMAT (of a
+ * record). The names are those of the statuses without MATRIXE2EE_STATUS_.
  *
  * PANIC is an error in the library itself. The object that it happened in
  * refuses further use; shut the store down and open it again.
@@ -41,9 +41,9 @@
  *
  * Text that is JSON has the shape that the Matrix specification gives it;
  * everything of this library's own has an example beside the function. Repeated
- * keys, numbers that canonical JSON does not have, and deep nesting are refused.
- * An event may have 65,536 bytes, the keys of a device 64 KiB, any other JSON
- * 128 MiB.
+ * keys and deep nesting are refused, and in JSON that is signed, numbers that
+ * canonical JSON does not have. An event may have 65,536 bytes, the keys of a
+ * device 64 KiB, any other JSON 128 MiB.
  *
  * SECRETS. Keys go in as pointer and length and are copied; wipe your own copy
  * after the call, with matrixe2ee_wipe(). Wipe, too, what you copy out of
@@ -206,6 +206,116 @@ typedef struct matrixe2ee_outbound_megolm_session matrixe2ee_outbound_megolm_ses
 /// Where accounts, channels and sessions are kept, encrypted. A store may hold
 /// several accounts.
 typedef struct matrixe2ee_store matrixe2ee_store;
+
+/// Hands a record that was found to the library, which copies it.
+///
+/// \param sink as it was given to get or scan. It is good on the thread of that
+/// call and until it returns; later, and elsewhere, emit refuses it.
+/// \param key,key_len the record's key: in get the one that was asked for.
+/// \param value,value_len the record's value.
+///
+/// Returns 0, or another number if the record was refused; then return that
+/// number from get or scan, whose call fails in any case.
+typedef int32_t (*matrixe2ee_emit)(void *sink,
+                                   const uint8_t *key,
+                                   size_t key_len,
+                                   const uint8_t *value,
+                                   size_t value_len);
+
+/// One change of a commit. The pointers are good until commit returns.
+typedef struct matrixe2ee_store_change {
+  /// The name of the collection.
+  const char *collection;
+  /// The record's key.
+  const uint8_t *key;
+  /// Its length, from 1 to 255.
+  size_t key_len;
+  /// The record's new value; NULL deletes the record, if there is one.
+  const uint8_t *value;
+  /// Its length.
+  size_t value_len;
+} matrixe2ee_store_change;
+
+/// A place for records, for matrixe2ee_store_foreign(): a database, a server, a
+/// file of the program's own.
+///
+/// A record is a value under a key in a collection. The names of collections
+/// have 1 to 32 lower-case letters and underscores; there are a few of them, and
+/// new versions of the library may bring more. Keys have 1 to 255 bytes, values
+/// at least one; any byte may occur. Both are hashed or encrypted before they
+/// get here: a backend needs no cryptography and sees no secret. All that a
+/// program must get right is in three functions:
+///
+///     static int32_t get(void *db, const char *collection, const uint8_t *key,
+///                        size_t key_len, matrixe2ee_emit emit, void *sink) {
+///         const struct row *row = find(db, collection, key, key_len);
+///         return row ? emit(sink, key, key_len, row->value, row->value_len) : 0;
+///     }
+///     static int32_t scan(void *db, const char *collection, const uint8_t *after,
+///                         size_t after_len, uint32_t limit, matrixe2ee_emit emit,
+///                         void *sink) {
+///         int32_t status = 0;
+///         const struct row *row = first_after(db, collection, after, after_len);
+///         for (; row && limit-- && !status; row = next(row))
+///             status = emit(sink, row->key, row->key_len, row->value, row->value_len);
+///         return status;
+///     }
+///     static int32_t commit(void *db, const matrixe2ee_store_change *changes,
+///                           size_t count) {
+///         begin(db);
+///         for (size_t i = 0; i < count; i++)
+///             changes[i].value ? upsert(db, &changes[i]) : erase(db, &changes[i]);
+///         return commit_to_disk(db);
+///     }
+///
+/// The functions run on the thread of the call that needs them, on several
+/// threads at once. They must not throw C++ exceptions or longjmp out, and not
+/// wait for a thread that is inside a call of this library. A call of this
+/// library from inside them, beside emit, answers MATRIXE2EE_STATUS_BUSY. If one
+/// returns anything but 0, the call that needed it fails with
+/// MATRIXE2EE_STATUS_STORE_IO, and its message has the number.
+///
+/// ONE OPENER. Only one store may be open on the same records at a time; two
+/// would use the same message keys. The library cannot see to that here: the
+/// backend must.
+///
+/// tests/c/store_contract.h tries these rules on any backend.
+typedef struct matrixe2ee_store_backend {
+  /// sizeof(matrixe2ee_store_backend).
+  size_t struct_size;
+  /// Passed to all functions; may be NULL.
+  void *userdata;
+  /// Called exactly once, when the library will not use the backend again,
+  /// while no function of the backend runs. May be NULL.
+  void (*destroy)(void *userdata);
+  /// Emits the record with this key, as the last commit left it, or nothing
+  /// if there is none.
+  int32_t (*get)(void *userdata,
+                 const char *collection,
+                 const uint8_t *key,
+                 size_t key_len,
+                 matrixe2ee_emit emit,
+                 void *sink);
+  /// Emits the first records of a collection whose keys are greater than
+  /// after_key (NULL: the first of all), in the order of their keys, until
+  /// there are no more or limit have been emitted; limit is at least 1. Keys
+  /// are compared as by memcmp(), and a key comes before every longer key that
+  /// begins with it.
+  int32_t (*scan)(void *userdata,
+                  const char *collection,
+                  const uint8_t *after_key,
+                  size_t after_key_len,
+                  uint32_t limit,
+                  matrixe2ee_emit emit,
+                  void *sink);
+  /// Makes all changes, in their order, or none of them, even if the process
+  /// dies meanwhile. On return they are on disk, and seen by every later call
+  /// on any thread. After a failure the library reads again what it had in
+  /// memory, so the changes may have been made or not; but never some of them.
+  int32_t (*commit)(void *userdata,
+                    const struct matrixe2ee_store_change *changes,
+                    size_t count);
+} matrixe2ee_store_backend;
 
 /// A clock of the program's own, for matrixe2ee_store_set_clock().
 ///
@@ -433,11 +543,39 @@ matrixe2ee_status matrixe2ee_store_rekey(
 /// \param passphrase UTF-8, not empty; wipe your copy after the call.
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (empty or too long),
-/// STORE_CLOSED, STORE_IO.
+/// INVALID_FIELD (a foreign store, which is opened with keys only), STORE_CLOSED,
+/// STORE_IO.
 matrixe2ee_status matrixe2ee_store_rekey_with_passphrase(
     const matrixe2ee_store *store,
     const uint8_t *passphrase,
     size_t passphrase_len,
+    matrixe2ee_error **err);
+
+/// Opens the store whose records are kept by a backend of the program's own, or
+/// makes a new one if the backend keeps nothing yet.
+///
+/// The table is copied during the call; what userdata points to must live until
+/// destroy is called. The table is refused if out, backend, get, scan or commit
+/// is NULL (NULL_POINTER) or if struct_size is too small (INVALID_LENGTH);
+/// destroy is then not called. In every other case it is called exactly once, on
+/// any thread and never while another function of the backend runs: before this
+/// call returns if the call fails for another reason, and otherwise inside
+/// matrixe2ee_store_shut_down(), or when the last handle on the store and on
+/// everything opened on it has been freed. It is the last use of the table. In
+/// a forked child it is not called for what the parent has open.
+///
+/// \param backend the functions that keep the records.
+/// \param key 32 random bytes, encrypting every record, the same at every
+/// opening; wipe your copy after the call.
+/// \param out the store, to be released with matrixe2ee_store_free().
+///
+/// Errors: NULL_POINTER, INVALID_LENGTH (also if key_len is not 32), WRONG_KEY,
+/// CORRUPT, NEWER_FORMAT, STORE_IO (the backend failed, or broke its rules).
+matrixe2ee_status matrixe2ee_store_foreign(
+    const matrixe2ee_store_backend *backend,
+    const uint8_t *key,
+    size_t key_len,
+    matrixe2ee_store **out,
     matrixe2ee_error **err);
 
 /// Gives the store, and everything opened on it, another clock than the
@@ -462,8 +600,9 @@ matrixe2ee_status matrixe2ee_store_set_clock(
 /// so that it can be opened again.
 ///
 /// From then on every handle on the store answers STORE_CLOSED, except this
-/// function, which answers OK again. The handles must still be freed. If the
-/// last write fails (STORE_IO), the store is closed all the same, and what the
+/// function, which answers OK again. The handles must still be freed. A backend
+/// of the program's own is destroyed, once no function of it runs. If the last
+/// write fails (STORE_IO), the store is closed all the same, and what the
 /// earlier calls reported as done is not affected.
 ///
 /// Errors: STORE_IO.
@@ -610,9 +749,10 @@ matrixe2ee_status matrixe2ee_account_keys_upload_request(
 ///
 /// \param http_status the HTTP status of the answer.
 /// \param body the body of the answer, for example {"one_time_key_counts":
-/// {"signed_curve25519": 50}}.
+/// {"signed_curve25519": 50}}; after a 200, one that cannot be read counts as one
+/// without counts.
 ///
-/// Errors: INVALID_FIELD (no request is open), INVALID_JSON, TOO_LARGE.
+/// Errors: INVALID_FIELD (no request is open), CLOCK_FAILED (with 400).
 matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
     const matrixe2ee_account *account,
     uint16_t http_status,
@@ -627,7 +767,7 @@ matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
 /// \param unused_fallback_types "device_unused_fallback_key_types":
 /// ["signed_curve25519"]; NULL if the answer has no such field.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED.
 matrixe2ee_status matrixe2ee_account_receive_key_counts(
     const matrixe2ee_account *account,
     const char *one_time_counts,
@@ -787,7 +927,7 @@ matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
 /// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
-/// 1), ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
+/// 1), CLOCK_FAILED, ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
 /// and decrypt there).
 matrixe2ee_status matrixe2ee_olm_channel_create_from_encrypted_message(
     const matrixe2ee_account *account,
@@ -922,9 +1062,9 @@ matrixe2ee_status matrixe2ee_olm_channel_encrypt(
 /// matrixe2ee_string_free(). It is secret: it may hold a room key.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed; ask
-/// matrixe2ee_olm_channel_should_create_new_session()), INVALID_MESSAGE,
-/// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed but the answer of
+/// matrixe2ee_olm_channel_should_create_new_session(): ask it), CLOCK_FAILED
+/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
 matrixe2ee_status matrixe2ee_olm_channel_decrypt(
     const matrixe2ee_olm_channel *channel,

@@ -63,10 +63,12 @@ thread_local! {
 impl Process {
     /// The current process; a thread that finds itself in a new one reseeds its
     /// random generator first, because a fork copies the generator's state (SEC-110).
+    /// So does every thread at its first call: the host may have drawn from the same
+    /// generator before it forked.
     pub(crate) fn current() -> Result<Self> {
         let id = process_id();
         let last = LAST_PROCESS.replace(id);
-        if last != id && last != 0 {
+        if last != id {
             rand::rng()
                 .reseed()
                 .map_err(|_| E2eeError::store_io("the system gave no random bytes"))?;

@@ -1,5 +1,7 @@
 //! What a room's state says about its encryption, read defensively (M10, D2, D7, D17, SEC-59).
 
+use serde_json::Value;
+
 use crate::device_keys::MEGOLM_ALGORITHM;
 use crate::error::{E2eeError, Result};
 use crate::json::{self, Object};
@@ -72,13 +74,16 @@ pub(crate) enum HistoryVisibility {
 }
 
 impl HistoryVisibility {
-    /// Absent is `shared`, as the spec says; a value we do not know is `joined` (SEC-59).
-    pub(crate) fn read(value: Option<&str>) -> Self {
+    /// Absent is `shared`, as the spec says; anything else that we do not know is `joined` (SEC-59).
+    pub(crate) fn read(value: Option<&Value>) -> Self {
         match value {
-            None | Some("shared") => Self::Shared,
-            Some("invited") => Self::Invited,
-            Some("world_readable") => Self::WorldReadable,
-            Some(_) => Self::Joined,
+            None | Some(Value::Null) => Self::Shared,
+            Some(value) => match value.as_str() {
+                Some("shared") => Self::Shared,
+                Some("invited") => Self::Invited,
+                Some("world_readable") => Self::WorldReadable,
+                _ => Self::Joined,
+            },
         }
     }
 

@@ -1,5 +1,6 @@
 //! The crash test: a child process works on a store and is killed (SIGKILL) at random moments,
-//! again and again; the parent and its peers judge all that it has let out. (Security
+//! again and again, sometimes with the power failing; the parent and its peers judge all that it has
+//! let out. (Security
 //! requirements: "Store durability checklist", SEC-21, 22, 45, 51, 112 to 114; D4, D22, O12, O23.)
 //!
 //! `CRASH_POINTS` sets the number of kills, `CRASH_SECONDS` goes on for a given time instead, and
@@ -25,6 +26,8 @@ mod olm;
 mod outbound;
 #[path = "crash/peer.rs"]
 mod peer;
+#[path = "crash/power.rs"]
+mod power;
 #[path = "crash/process.rs"]
 mod process;
 #[path = "crash/protocol.rs"]

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 
 /// The files in the order in which a reader of the header needs them.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "error_object",
     "free_functions",
+    "store_backend",
     "store",
     "account",
     "olm_channel",
@@ -58,4 +59,63 @@ fn the_committed_header_is_up_to_date() {
     }
     let committed = fs::read_to_string(committed).expect("include/matrixe2ee.h");
     assert!(committed == header, "stale; run: UPDATE=1 cargo test --test header");
+}
+
+/// Every function that reads the clock: the object's file, its name in C, the function.
+const READ_THE_CLOCK: [(&str, &str, &str); 9] = [
+    ("account", "account", "keys_upload_request"),
+    ("account", "account", "receive_keys_upload_response"),
+    ("account", "account", "receive_key_counts"),
+    ("olm_channel", "olm_channel", "create_from_encrypted_message"),
+    ("olm_channel", "olm_channel", "decrypt"),
+    ("olm_channel", "olm_channel", "should_create_new_session"),
+    ("outbound_megolm_session", "outbound_megolm_session", "create"),
+    ("outbound_megolm_session", "outbound_megolm_session", "get_session_key_for_sending"),
+    ("outbound_megolm_session", "outbound_megolm_session", "encrypt"),
+];
+
+/// The comment above the first line that holds a text.
+fn comment_above(source: &str, declaration: &str) -> String {
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let at = lines.iter().position(|line| line.contains(declaration)).expect(declaration);
+    let above = lines[..at].iter().rev().skip_while(|line| line.starts_with("#["));
+    let comment: Vec<&str> = above.take_while(|line| line.starts_with("///")).copied().collect();
+    comment.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_function_that_reads_the_clock_says_that_it_may_fail() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: String| fs::read_to_string(root.join(path)).expect("a source file");
+    for (file, object, function) in READ_THE_CLOCK {
+        let handle = read(format!("src/handles/{file}.rs"));
+        let comment = comment_above(&handle, &format!("pub fn {function}("));
+        assert!(comment.contains("CLOCK_FAILED"), "handles: {object}.{function}: {comment}");
+        let c = read(format!("src/capi/{file}.rs"));
+        let comment = comment_above(&c, &format!("fn matrixe2ee_{object}_{function}("));
+        assert!(comment.contains("CLOCK_FAILED"), "C: {object}.{function}: {comment}");
+    }
+}
+
+#[test]
+fn the_conventions_name_every_error_that_any_function_may_answer() {
+    let header = include_str!("../include/matrixe2ee.h");
+    let (conventions, _) = header.split_once("#include").expect("the conventions");
+    for name in [
+        "NULL_POINTER",
+        "INVALID_UTF8",
+        "INVALID_LENGTH",
+        "STALE_HANDLE",
+        "WRONG_HANDLE",
+        "BUSY",
+        "FORKED",
+        "PANIC",
+        "NOT_FOUND",
+        "STORE_CLOSED",
+        "STORE_IO",
+        "CORRUPT",
+        "NEWER_FORMAT",
+    ] {
+        assert!(conventions.contains(name), "{name}");
+    }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use common::raw::RawDevice;
 use common::sqlite::SqliteDirectory;
-use common::{Device, fails, fails_saying, unable, v};
+use common::{Device, START, fails, fails_saying, unable, v};
 use matrixe2ee::{Account, verify_signed_json};
 use serde_json::{Value, json};
 
@@ -116,18 +116,26 @@ fn a_crash_between_upload_and_answer_repeats_the_same_bytes() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_read_leaves_the_upload_open() {
-    let alice = alice();
-    let open = alice.account.keys_upload_request().unwrap();
-    for (body, name) in [
-        ("{", "INVALID_JSON"),
-        ("[]", "INVALID_FIELD"),
-        (r#"{"one_time_key_counts":5}"#, "INVALID_FIELD"),
-        (r#"{"one_time_key_counts":{"signed_curve25519":"50"}}"#, "INVALID_FIELD"),
-        (r#"{"one_time_key_counts":{},"one_time_key_counts":{}}"#, "INVALID_JSON"),
+fn a_200_publishes_whatever_its_body_says_and_without_a_clock() {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "<html>",
+        r#"{"one_time_key_counts":5}"#,
+        r#"{"one_time_key_counts":{"signed_curve25519":"50"}}"#,
+        r#"{"one_time_key_counts":{},"one_time_key_counts":{}}"#,
     ] {
-        fails(alice.account.receive_keys_upload_response(200, body), name);
-        assert_eq!(alice.account.keys_upload_request().unwrap(), open);
+        let alice = alice();
+        let first = key_ids(&request(&alice.account));
+        alice.clock.set(-1); // CLOCK_FAILED
+        alice.account.receive_keys_upload_response(200, body).unwrap(); // SEC-22
+        alice.clock.set(START);
+        // The server has all that was sent.
+        assert_eq!(request(&alice.account), Value::Null, "{body}");
+        alice.account.receive_key_counts(r#"{"signed_curve25519":49}"#, None).unwrap();
+        let second = key_ids(&request(&alice.account));
+        assert!(second.len() == 1 && !first.contains(&second[0]));
     }
 }
 

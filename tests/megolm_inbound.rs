@@ -79,6 +79,27 @@ fn our_own_session_begins_where_it_was_made() {
 }
 
 #[test]
+fn an_own_session_made_before_its_key_was_handed_out_learns_whether_history_is_shared() {
+    for (visibility, expected) in [("shared", true), ("joined", false)] {
+        let mut alice = Device::on_disk(ALICE, "A");
+        let bob = Device::new(BOB, "B");
+        let outbound = alice.outbound(None);
+        let shared =
+            |own: &InboundMegolmSession| answer(own.export_at(None))["shared_history"].clone();
+        let own = ok(InboundMegolmSession::from_outbound_session(&outbound)); // M22
+        assert_eq!(shared(&own), false);
+        keys_to_send(&outbound, &Recipients::of(&[&bob]).visibility(visibility));
+        encrypted(&outbound, "hello");
+        let again = ok(InboundMegolmSession::from_outbound_session(&outbound));
+        assert_eq!((shared(&own), shared(&again)), (expected.into(), expected.into())); // D17
+        let (first, id) = (ok(again.first_known_index()), ok(again.session_id()));
+        assert_eq!(first, 0);
+        alice.reopen();
+        assert_eq!(shared(&stored(&alice, &id)), expected);
+    }
+}
+
+#[test]
 fn a_room_key_makes_an_authenticated_session_that_is_stored_at_once() {
     let alice = Device::new(ALICE, "A");
     let mut bob = Device::on_disk(BOB, "B");

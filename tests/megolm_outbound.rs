@@ -122,10 +122,14 @@ fn content_that_cannot_be_sent_is_refused_and_changes_nothing() {
     let huge = json!({ "body": "x".repeat(70_000) }).to_string();
     // It fits as it is, but not once it is encrypted and written as base64.
     let large = json!({ "body": "x".repeat(60_000) }).to_string();
+    // Each half fits, but the relation stands beside the ciphertext (D12, SEC-100).
+    let relation = json!({ "event_id": "x".repeat(42_000) });
+    let related = json!({ "body": "x".repeat(20_000), "m.relates_to": relation }).to_string();
     let deep = format!("{{\"body\":{}{}}}", "[".repeat(80), "]".repeat(80));
     for (event_type, content, name) in [
         ("m.room.message", huge.as_str(), "TOO_LARGE"),
         ("m.room.message", &large, "TOO_LARGE"),
+        ("m.room.message", &related, "TOO_LARGE"),
         ("m.room.message", r#"{"body": NaN}"#, "INVALID_JSON"), // D18
         ("m.room.message", r#"{"body": Infinity}"#, "INVALID_JSON"), // D18
         ("m.room.message", r#"{"body": 1e999}"#, "INVALID_JSON"), // D18

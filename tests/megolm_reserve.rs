@@ -282,7 +282,7 @@ fn what_was_erased_is_not_written_back() {
     for shut_down in [false, true] {
         let id = ok(alice.outbound(None).session_id());
         let session = alice.stored_outbound();
-        send(&session, 1);
+        send(&session, 2); // the second one reserves a block
         ok(alice.account.erase());
         if !shut_down {
             drop(session);

@@ -221,6 +221,48 @@ fn the_answer_that_a_new_session_is_due_is_stored_before_it_is_given() {
 }
 
 #[test]
+fn the_need_for_a_new_session_survives_freed_handles_and_restarts() {
+    let directory = SqliteDirectory::new();
+    let alice = Device::open_in(directory.open(), "@alice:a.org", "ALICE");
+    let bob = Device::new("@bob:b.org", "BOB");
+    let to_bob = alice.channel_to(&bob);
+    to_bob.decrypt(&garbage(&bob, &alice)).unwrap_err();
+    drop(to_bob);
+    let open = |device: &Device| {
+        let key = bob.identity_key();
+        OlmChannel::create_from_storage(&device.account, "@bob:b.org", &key).unwrap()
+    };
+    let after = Device::open_in(directory.crashed().open(), "@alice:a.org", "ALICE");
+    let reopened = open(&after);
+    assert!(reopened.should_create_new_session().unwrap()); // D32, O16
+    // And so does its end.
+    reopened.add_outbound_olm_session(&one_time_key(&bob)).unwrap();
+    drop(reopened);
+    after.clock.advance(2 * HOUR);
+    assert!(!open(&after).should_create_new_session().unwrap()); // D32
+    assert!(open(&alice).should_create_new_session().unwrap());
+}
+
+#[test]
+fn garbage_is_written_down_once() {
+    let directory = SqliteDirectory::new();
+    let alice = Device::open_in(directory.open(), "@alice:a.org", "ALICE");
+    let bob = Device::new("@bob:b.org", "BOB");
+    let to_bob = alice.channel_to(&bob);
+    to_bob.decrypt(&garbage(&bob, &alice)).unwrap_err();
+    let bytes = || {
+        let path = directory.path();
+        let log = path.with_extension("db-wal");
+        [path, log].map(|path| std::fs::read(path).unwrap())
+    };
+    let before = bytes();
+    for _ in 0..3 {
+        to_bob.decrypt(&garbage(&bob, &alice)).unwrap_err();
+    }
+    assert!(bytes() == before, "something was written"); // SEC-100
+}
+
+#[test]
 fn messages_that_are_refused_before_or_after_decryption_ask_for_no_new_session() {
     let (alice, bob, to_bob, _) = connected();
     let mut other = v(&garbage(&bob, &alice));

@@ -176,3 +176,30 @@ fn the_vodozemac_that_the_tests_rely_on_is_pinned() {
     let pins: Vec<_> = manifest.lines().filter(|line| line.starts_with("vodozemac")).collect();
     assert!(!pins.is_empty() && pins.iter().all(|line| line.contains("version = \"=")), "{pins:?}");
 }
+
+/// What the compiler says of the library under these flags. It finds no dependencies here, so it
+/// never gets far; a `compile_error!` comes before that.
+fn compiler_says(flags: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let output = Command::new(compiler)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata"])
+        .args(["--crate-name", "matrixe2ee", "src/lib.rs", "--out-dir"])
+        .arg(folder.path())
+        .args(flags)
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_build_for_fuzzing_is_refused_outside_the_harness() {
+    // SEC-107, P11: vodozemac checks neither MACs nor signatures under this flag.
+    let refusal = "error: --cfg fuzzing turns off all signature and MAC checks";
+    let harness = ["--cfg", "fuzzing", "--cfg", "feature=\"fuzz-harness\""];
+    assert!(compiler_says(&["--cfg", "fuzzing"]).contains(refusal));
+    assert!(!compiler_says(&harness).contains(refusal));
+    assert!(!compiler_says(&[]).contains(refusal));
+}

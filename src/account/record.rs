@@ -95,3 +95,36 @@ pub(super) fn put(
         },
     )
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::AccountState;
+    use crate::account::Account;
+    use crate::store::Store;
+
+    // S8, SEC-100: a server that refuses everything for ever.
+    #[test]
+    fn the_list_of_refused_keys_does_not_grow_beyond_the_keys_that_there_are() {
+        let store = Store::in_memory(&[7; 32]).unwrap();
+        let account = Account::open(&store, "@alice:a.org", "ALICE").unwrap();
+        let refuse = || {
+            account.keys_upload_request().unwrap().unwrap();
+            let body = r#"{"error": "One time key already exists"}"#;
+            account.receive_keys_upload_response(400, body).unwrap();
+        };
+        refuse();
+        // As many as vodozemac keeps: the first ones have to make room.
+        let mut state = account.state().unwrap();
+        let generate = |state: &mut AccountState| {
+            state.account.generate_one_time_keys(5000);
+            Ok(())
+        };
+        state.change(generate).unwrap();
+        drop(state);
+        refuse();
+        let state = account.state().unwrap();
+        let keys = state.account.one_time_keys().len();
+        assert_eq!((keys, state.published.skipped.len()), (5000, 5000));
+    }
+}

@@ -1,5 +1,7 @@
 //! Publishing keys: the body of `/keys/upload` and what the server says of it (S5, S7, S8, SEC-21 to 24).
 
+use std::collections::BTreeSet;
+
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -95,28 +97,28 @@ impl Account {
     /// Takes the server's answer to the open upload.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
         let _entered = self.enter()?;
-        let now = self.now_ms()?;
         let mut state = self.state()?;
         let Some(upload) = state.published.open_upload.clone() else {
             return Err(E2eeError::invalid_field("http_status", "no key upload is open"));
         };
         match http_status {
             200 => {
-                let answer = json::parse_object("body", body, ARGUMENT_LIMIT)?;
-                let counts = json::optional_object(&answer, "one_time_key_counts")?;
-                let count = counts.map(read_count).transpose()?;
+                let count = uploaded_count(body);
                 self.commit_change(&mut state, |state, _| {
                     accept(state, &upload, count);
                     Ok(())
                 })
             }
             400 => match existing_key_error(body) {
-                Some(text) => self.commit_change(&mut state, |state, batch| {
-                    if skip_conflicts(&mut state.published, &upload, &text) {
-                        fallback::renew(self, state, now, batch)?;
-                    }
-                    Ok(())
-                }),
+                Some(text) => {
+                    let now = self.now_ms()?;
+                    self.commit_change(&mut state, |state, batch| {
+                        if skip_conflicts(state, &upload, &text) {
+                            fallback::renew(self, state, now, batch)?;
+                        }
+                        Ok(())
+                    })
+                }
                 None => Ok(()),
             },
             _ => Ok(()),
@@ -213,7 +215,8 @@ fn accept(state: &mut AccountState, upload: &OpenUpload, count: Option<u64>) {
 
 /// Drops just the one-time keys that the server names, or all of the upload's if it names none
 /// (S8). True if it names the fallback key.
-fn skip_conflicts(published: &mut Published, upload: &OpenUpload, text: &str) -> bool {
+fn skip_conflicts(state: &mut AccountState, upload: &OpenUpload, text: &str) -> bool {
+    let AccountState { account, published } = state;
     let named: Vec<_> =
         upload.one_time_key_ids.iter().filter(|id| names_key(text, id)).cloned().collect();
     // Both kinds of keys are counted from 0: an ID that both have means the one-time key, and if
@@ -226,6 +229,9 @@ fn skip_conflicts(published: &mut Published, upload: &OpenUpload, text: &str) ->
         published.skipped.extend(upload.one_time_key_ids.iter().cloned());
     }
     published.skipped.extend(named);
+    // Those that vodozemac has dropped by now, to make room for newer ones, are offered no more.
+    let known: BTreeSet<String> = account.one_time_keys().into_keys().map(key_id).collect();
+    published.skipped.retain(|id| known.contains(id));
     published.open_upload = None;
     fallback
 }
@@ -243,6 +249,14 @@ fn existing_key_error(body: &str) -> Option<String> {
     let answer = json::parse_object("body", body, ARGUMENT_LIMIT).ok()?;
     let text = answer.get("error")?.as_str()?;
     text.to_ascii_lowercase().contains("already exists").then(|| text.to_owned())
+}
+
+/// The count in the answer to an upload. The status says that the server has the keys: whatever the
+/// body is, they must be offered to nobody else, and not be uploaded again.
+fn uploaded_count(body: &str) -> Option<u64> {
+    let answer = json::parse_object("body", body, ARGUMENT_LIMIT).ok()?;
+    let counts = json::optional_object(&answer, "one_time_key_counts").ok()??;
+    read_count(counts).ok()
 }
 
 /// The number of our kind of keys; an absent kind means none, a hostile number is clamped later.

@@ -218,9 +218,10 @@ pub unsafe extern "C" fn matrixe2ee_account_keys_upload_request(
 ///
 /// \param http_status the HTTP status of the answer.
 /// \param body the body of the answer, for example {"one_time_key_counts":
-/// {"signed_curve25519": 50}}.
+/// {"signed_curve25519": 50}}; after a 200, one that cannot be read counts as one
+/// without counts.
 ///
-/// Errors: INVALID_FIELD (no request is open), INVALID_JSON, TOO_LARGE.
+/// Errors: INVALID_FIELD (no request is open), CLOCK_FAILED (with 400).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_account_receive_keys_upload_response(
     account: *const matrixe2ee_account,
@@ -244,7 +245,7 @@ pub unsafe extern "C" fn matrixe2ee_account_receive_keys_upload_response(
 /// \param unused_fallback_types "device_unused_fallback_key_types":
 /// ["signed_curve25519"]; NULL if the answer has no such field.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_account_receive_key_counts(
     account: *const matrixe2ee_account,

@@ -19,6 +19,7 @@ mod olm_channel;
 mod outbound_megolm_session;
 mod slots;
 mod store;
+mod store_backend;
 mod strings;
 mod tickets;
 

@@ -68,7 +68,7 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_outbound_channel(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
 /// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
-/// 1), ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
+/// 1), CLOCK_FAILED, ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
 /// and decrypt there).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_encrypted_message(
@@ -285,9 +285,9 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_encrypt(
 /// matrixe2ee_string_free(). It is secret: it may hold a room key.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed; ask
-/// matrixe2ee_olm_channel_should_create_new_session()), INVALID_MESSAGE,
-/// MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
+/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed but the answer of
+/// matrixe2ee_olm_channel_should_create_new_session(): ask it), CLOCK_FAILED
+/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
 /// message is to be discarded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_decrypt(

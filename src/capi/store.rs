@@ -3,8 +3,9 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{answer, perform, release, secret, secret_text, text};
+use super::boundary::{answer, perform, release, secret, secret_text, table, text};
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
+use super::store_backend::{ForeignBackend, matrixe2ee_store_backend};
 use super::tickets::{borrow, free};
 use crate::environment::in_callback;
 use crate::error::{E2eeError, Result};
@@ -51,16 +52,8 @@ impl ForeignClock {
     ///
     /// SAFETY: `clock` must be NULL or point to at least the size it states.
     unsafe fn copy(clock: *const matrixe2ee_clock) -> Result<Arc<Self>> {
-        if clock.is_null() {
-            return Err(E2eeError::null_pointer("clock is NULL"));
-        }
-        // SAFETY: not NULL, and every table begins with its size.
-        let struct_size = unsafe { (&raw const (*clock).struct_size).read_unaligned() };
-        if struct_size < size_of::<matrixe2ee_clock>() {
-            return Err(E2eeError::invalid_length("struct_size is smaller than matrixe2ee_clock"));
-        }
-        // SAFETY: the table states that it is at least this large.
-        let table = unsafe { clock.read_unaligned() };
+        // SAFETY: the caller promises the same; the table begins with its size.
+        let table = unsafe { table("clock", clock) }?;
         if table.now_ms.is_none() {
             return Err(E2eeError::null_pointer("now_ms is NULL"));
         }
@@ -206,7 +199,8 @@ pub unsafe extern "C" fn matrixe2ee_store_rekey(
 /// \param passphrase UTF-8, not empty; wipe your copy after the call.
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (empty or too long),
-/// STORE_CLOSED, STORE_IO.
+/// INVALID_FIELD (a foreign store, which is opened with keys only), STORE_CLOSED,
+/// STORE_IO.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_store_rekey_with_passphrase(
     store: *const matrixe2ee_store,
@@ -219,6 +213,44 @@ pub unsafe extern "C" fn matrixe2ee_store_rekey_with_passphrase(
         perform(err, || {
             let store = borrow(store)?;
             store.rekey_with_passphrase(secret_text("passphrase", passphrase, passphrase_len)?)
+        })
+    }
+}
+
+/// Opens the store whose records are kept by a backend of the program's own, or
+/// makes a new one if the backend keeps nothing yet.
+///
+/// The table is copied during the call; what userdata points to must live until
+/// destroy is called. The table is refused if out, backend, get, scan or commit
+/// is NULL (NULL_POINTER) or if struct_size is too small (INVALID_LENGTH);
+/// destroy is then not called. In every other case it is called exactly once, on
+/// any thread and never while another function of the backend runs: before this
+/// call returns if the call fails for another reason, and otherwise inside
+/// matrixe2ee_store_shut_down(), or when the last handle on the store and on
+/// everything opened on it has been freed. It is the last use of the table. In
+/// a forked child it is not called for what the parent has open.
+///
+/// \param backend the functions that keep the records.
+/// \param key 32 random bytes, encrypting every record, the same at every
+/// opening; wipe your copy after the call.
+/// \param out the store, to be released with matrixe2ee_store_free().
+///
+/// Errors: NULL_POINTER, INVALID_LENGTH (also if key_len is not 32), WRONG_KEY,
+/// CORRUPT, NEWER_FORMAT, STORE_IO (the backend failed, or broke its rules).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_foreign(
+    backend: *const matrixe2ee_store_backend,
+    key: *const u8,
+    key_len: usize,
+    out: *mut *mut matrixe2ee_store,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        answer(out, err, || {
+            // The backend first: from here on its `destroy` runs whatever happens.
+            let backend = ForeignBackend::copy(backend)?;
+            Store::foreign(backend, secret("key", key, key_len)?)
         })
     }
 }
@@ -256,8 +288,9 @@ pub unsafe extern "C" fn matrixe2ee_store_set_clock(
 /// so that it can be opened again.
 ///
 /// From then on every handle on the store answers STORE_CLOSED, except this
-/// function, which answers OK again. The handles must still be freed. If the
-/// last write fails (STORE_IO), the store is closed all the same, and what the
+/// function, which answers OK again. The handles must still be freed. A backend
+/// of the program's own is destroyed, once no function of it runs. If the last
+/// write fails (STORE_IO), the store is closed all the same, and what the
 /// earlier calls reported as done is not affected.
 ///
 /// Errors: STORE_IO.

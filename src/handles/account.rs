@@ -29,7 +29,8 @@ impl Account {
     /// Opens the account of a device, or creates it if the store has none: then new keys are
     /// drawn, and are durable when this returns. All handles on one account share its state.
     ///
-    /// Errors: INVALID_FIELD (an ID is malformed), STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: INVALID_FIELD (an ID is malformed), STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn open(store: &Store, user_id: &str, device_id: &str) -> Result<Arc<Self>> {
         let core = account::Account::open(&store.core, user_id, device_id)?;
@@ -123,9 +124,10 @@ impl Account {
     /// 200 publishes the keys; 400 with "already exists" gives up the key IDs that it names and
     /// closes the upload; any other status leaves the upload open, to be sent again.
     ///
-    /// `body`: the answer, for example `{"one_time_key_counts": {"signed_curve25519": 50}}`.
+    /// `body`: the answer, for example `{"one_time_key_counts": {"signed_curve25519": 50}}`; after
+    /// a 200, a body that cannot be read counts as one without counts.
     ///
-    /// Errors: INVALID_FIELD (no upload is open), INVALID_JSON, STORE_CLOSED, STORE_IO.
+    /// Errors: INVALID_FIELD (no upload is open), CLOCK_FAILED (400), STORE_CLOSED, STORE_IO.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
         self.core.receive_keys_upload_response(http_status, body)
     }
@@ -136,7 +138,7 @@ impl Account {
     /// `{}` means none. `unused_fallback_types`: `device_unused_fallback_key_types`, for example
     /// `["signed_curve25519"]`; null if the server does not say.
     ///
-    /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
+    /// Errors: INVALID_JSON, INVALID_FIELD, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     pub fn receive_key_counts(
         &self,
         one_time_counts: &str,
@@ -192,7 +194,8 @@ impl Account {
     /// The stored inbound sessions, of one room or of all: `[{"room_id", "session_id",
     /// "sender_key", "owner_user_id"?, "first_known_index", "authenticated"}]`.
     ///
-    /// Errors: INVALID_FIELD (room ID), STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: INVALID_FIELD (room ID), STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     pub fn list_sessions(&self, room_id: Option<String>) -> Result<String> {
         json::to_text(&list_sessions(&self.core, room_id.as_deref())?)
     }

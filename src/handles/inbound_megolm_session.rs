@@ -107,7 +107,8 @@ impl InboundMegolmSession {
     /// Opens a stored session. If `sender_user_id` is given and the session's owner is known to
     /// be somebody else, there is no such session.
     ///
-    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_storage(
         account: &Account,

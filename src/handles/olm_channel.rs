@@ -68,7 +68,8 @@ impl OlmChannel {
     /// `partner_fingerprint_key`: what the caller knows from verified device keys, else null.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US,
-    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type), TOO_LARGE, ALREADY_EXISTS, STORE_IO.
+    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type), TOO_LARGE, ALREADY_EXISTS, CLOCK_FAILED,
+    /// STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn create_from_encrypted_message(
         account: &Account,
@@ -95,7 +96,8 @@ impl OlmChannel {
 
     /// Opens a stored channel.
     ///
-    /// Errors: NOT_FOUND, INVALID_FIELD, INVALID_KEY, STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: NOT_FOUND, INVALID_FIELD, INVALID_KEY, STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn create_from_storage(
         account: &Account,
@@ -199,12 +201,14 @@ impl OlmChannel {
     ///
     /// The session, and an account's used one-time key, are durable before this returns. After
     /// INVALID_MESSAGE or MISMATCHED_FINGERPRINT the message is consumed: discard it. After
-    /// UNABLE_TO_DECRYPT nothing has changed; ask `should_create_new_session`.
+    /// UNABLE_TO_DECRYPT nothing has changed but, for good, the answer of
+    /// `should_create_new_session`: ask it.
     ///
     /// A kill between this and `InboundMegolmSession.from_room_key` may lose that room key.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US,
-    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE, MISMATCHED_FINGERPRINT, TOO_LARGE, STORE_IO.
+    /// UNABLE_TO_DECRYPT, INVALID_MESSAGE, MISMATCHED_FINGERPRINT, TOO_LARGE, CLOCK_FAILED (a first
+    /// message), STORE_IO.
     pub fn decrypt(&self, content: &str) -> Result<String> {
         let content = json::parse_object("content", content, EVENT_LIMIT)?;
         self.core.decrypt(&content)
@@ -235,6 +239,8 @@ impl OlmChannel {
     /// Whether to claim a one-time key, call `add_outbound_olm_session` and send an `m.dummy`
     /// event, because a message could not be decrypted. True at most once an hour; a true answer
     /// is durable before this returns.
+    ///
+    /// Errors: CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     pub fn should_create_new_session(&self) -> Result<bool> {
         self.core.should_create_new_session()
     }

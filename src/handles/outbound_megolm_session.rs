@@ -48,7 +48,8 @@ impl OutboundMegolmSession {
 
     /// Opens a stored session; without `session_id`, the room's current one.
     ///
-    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT.
+    /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT,
+    /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn create_from_storage(
         account: &Account,

@@ -5,10 +5,14 @@ use zeroize::Zeroizing;
 
 use crate::environment::Clock;
 use crate::error::Result;
-use crate::store;
+use crate::store::{self, StoreBackend};
 
 /// An encrypted store: the accounts, channels and sessions of one or more devices, and the clock
 /// that serves them. What is opened on a store keeps it alive until it is shut down.
+///
+/// Beside the errors that a method names, each call on what is opened on a store may answer
+/// NOT_FOUND (the object was erased), STORE_CLOSED, STORE_IO, CORRUPT or NEWER_FORMAT (a record),
+/// BUSY (inside a callback), FORKED (after a fork) and PANIC (an error in the library itself).
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
 pub struct Store {
     pub(super) core: Arc<store::Store>,
@@ -74,9 +78,25 @@ impl Store {
 
     /// As `rekey`, with a passphrase: from now on `open_sqlite_with_passphrase` opens the store.
     ///
-    /// Errors: INVALID_LENGTH (an empty passphrase), STORE_CLOSED, STORE_IO.
+    /// Errors: INVALID_LENGTH (an empty passphrase), INVALID_FIELD (a foreign store, which is
+    /// opened with keys only), STORE_CLOSED, STORE_IO.
     pub fn rekey_with_passphrase(&self, passphrase: String) -> Result<()> {
         self.core.rekey_with_passphrase(&Zeroizing::new(passphrase))
+    }
+
+    /// Opens a store whose records are kept by a backend of your own, or makes a new one if the
+    /// backend keeps nothing yet. Everything is encrypted before it gets there.
+    ///
+    /// `backend`: the place for the records. It is released when the store is shut down or its last
+    /// user is gone, never while one of its methods runs.
+    /// `key`: 32 bytes, random, the same at every opening; best kept in the system's key store.
+    ///
+    /// Errors: INVALID_LENGTH, WRONG_KEY, NEWER_FORMAT, CORRUPT, STORE_IO (the backend failed, or
+    /// broke its rules).
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn foreign(backend: Arc<dyn StoreBackend>, key: Vec<u8>) -> Result<Arc<Self>> {
+        let key = Zeroizing::new(key);
+        Ok(Arc::new(Self { core: store::Store::foreign(backend, &key)? }))
     }
 
     /// Replaces the clock that serves this store and everything opened on it.
@@ -87,7 +107,8 @@ impl Store {
     }
 
     /// Closes the store. Every handle opened on it answers STORE_CLOSED from then on. A second
-    /// call does nothing.
+    /// call does nothing. A store on a backend waits until no method of the backend runs, and
+    /// releases it.
     ///
     /// What outbound Megolm sessions have reserved and not used is given back first. If that
     /// fails, the store is closed all the same, and the next opening skips those indices.

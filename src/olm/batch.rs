@@ -61,7 +61,7 @@ pub fn encrypt_for_devices(
     let mut found = Vec::with_capacity(recipients.len());
     let locked = lock_all(
         &recipients,
-        |recipient| &recipient.channel.shared.state,
+        |recipient| &recipient.channel.shared,
         |recipient| recipient.channel.load(),
     )?;
     for (Recipient { channel, items }, state) in recipients.iter().zip(locked) {

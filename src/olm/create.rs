@@ -40,7 +40,7 @@ impl OlmChannel {
             &device.fingerprint_key,
         )?;
         let channel = Self::named(account, &device.user_id, device.identity_key)?;
-        channel.shared.state.create(
+        channel.shared.create(
             || channel.load(),
             || {
                 let session = account.create_outbound_session(device.identity_key, one_time_key)?;
@@ -90,7 +90,7 @@ impl OlmChannel {
         };
         channel.check_identity(&message)?;
         let mut event = None;
-        channel.shared.state.create(
+        channel.shared.create(
             || channel.load(),
             || {
                 account.create_inbound_session(&message, |session, plaintext, batch| {

@@ -1,9 +1,7 @@
 //! Decrypting Olm messages (O13-O19; D20, D21, D27, D34; SEC-26, 29-32, 35, 39).
 
-use std::sync::atomic::Ordering;
-
 use serde_json::Value;
-use vodozemac::olm::{DecryptionError, OlmMessage, PreKeyMessage};
+use vodozemac::olm::{DecryptionError, OlmMessage, PreKeyMessage, Session};
 
 use super::record::{ChannelState, Fingerprint, put_channel, put_session};
 use super::{OlmChannel, envelope};
@@ -40,9 +38,24 @@ impl OlmChannel {
             && reason != "missing_message_key"
             && reason != "message_gap"
         {
-            self.shared.wedged.store(true, Ordering::Relaxed);
+            self.note_need(&mut state)?;
         }
         result
+    }
+
+    /// Stores that a new session is needed, once until there is one (D32).
+    fn note_need(&self, state: &mut LiveGuard<'_, ChannelState>) -> Result<()> {
+        if state.needs_new_session {
+            return Ok(());
+        }
+        state.change(|state| {
+            state.needs_new_session = true;
+            let mut batch = Batch::new();
+            put_channel(self, state, &mut batch)?;
+            // No key depends on it, and whoever sends garbage shall not make the disk work.
+            batch.relaxed();
+            self.account.vault().commit(batch)
+        })
     }
 
     fn decrypt_message(
@@ -82,7 +95,6 @@ impl OlmChannel {
         message: &OlmMessage,
     ) -> Result<String> {
         state.change_late(|state, begun| {
-            // vodozemac leaves a session as it was when a decryption fails (P4).
             let plaintext = state.try_session(index, message)?;
             *begun = true;
             let mut batch = Batch::new();
@@ -105,17 +117,16 @@ impl OlmChannel {
         state: &mut LiveGuard<'_, ChannelState>,
         message: &PreKeyMessage,
     ) -> Result<String> {
-        let event = state.change_late(|state, begun| {
+        state.change_late(|state, begun| {
             self.account.create_inbound_session(message, |session, plaintext, batch| {
                 *begun = true;
+                state.needs_new_session = false;
                 state.push(self, session, batch)?;
                 let event = receive_plaintext(self, state, plaintext);
                 put_channel(self, state, batch)?;
                 Ok(event)
             })
-        })?;
-        self.shared.wedged.store(false, Ordering::Relaxed);
-        event
+        })?
     }
 
     /// The identity key inside a pre-key message must be the partner's, byte for byte (SEC-29, P2).
@@ -173,12 +184,19 @@ impl OlmChannel {
 }
 
 impl ChannelState {
+    /// Tries one session, which is as it was if that fails.
     fn try_session(&mut self, index: usize, message: &OlmMessage) -> Result<Vec<u8>> {
         let session = self
             .sessions
             .get_mut(index)
             .ok_or_else(|| E2eeError::no_session("the channel has no such session"))?;
-        session.decrypt(message).map_err(decryption_error)
+        // vodozemac begins a sending chain before it looks at the MAC, if the message names a
+        // ratchet key that it does not know; the store would know nothing of it (P4).
+        let before = session.pickle();
+        session.decrypt(message).map_err(|error| {
+            *session = Session::from_pickle(before);
+            decryption_error(error)
+        })
     }
 }
 

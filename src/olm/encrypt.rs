@@ -59,7 +59,7 @@ impl OlmChannel {
             E2eeError::unknown_fingerprint("the other device's fingerprint key is not known")
         })?;
         let plaintext = envelope::write(self, fingerprint, event_type, content)?;
-        json::check_encrypted_size(plaintext.len(), OVERHEAD)?;
+        json::check_encrypted_size(plaintext.len(), OVERHEAD, 0)?;
         Ok(plaintext)
     }
 

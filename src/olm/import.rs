@@ -87,7 +87,7 @@ impl OlmChannel {
         sessions: Vec<Session>,
         batch: &mut Batch,
     ) -> Result<Arrivals> {
-        self.shared.state.unload()?;
+        self.shared.unload()?;
         let mut state = self.load()?.unwrap_or_else(empty_channel);
         self.add_older(&mut state, sessions, batch)
     }
@@ -112,7 +112,7 @@ impl OlmChannel {
             self.add_older(state, sessions.take().unwrap_or_default(), &mut batch)?;
             self.account.vault().commit(batch)
         };
-        let created = self.shared.state.create(
+        let created = self.shared.create(
             || self.load(),
             || {
                 let mut state = empty_channel();

@@ -8,10 +8,11 @@ mod encrypt;
 mod envelope;
 mod import;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use vodozemac::Curve25519PublicKey;
 
@@ -38,20 +39,8 @@ pub struct OlmChannel {
     partner_identity_key: Curve25519PublicKey,
     partner_identity_text: String,
     key: RecordKey,
-    shared: Arc<Shared>,
-}
-
-/// What all open handles on one channel share.
-struct Shared {
-    state: Live<ChannelState>,
-    /// A decryption ended in UNABLE_TO_DECRYPT since the last new session.
-    wedged: AtomicBool,
-}
-
-impl Shared {
-    fn new() -> Self {
-        Self { state: Live::new(), wedged: AtomicBool::new(false) }
-    }
+    /// All open handles on one channel share it.
+    shared: Arc<Live<ChannelState>>,
 }
 
 impl fmt::Debug for OlmChannel {
@@ -70,7 +59,7 @@ impl OlmChannel {
         check_user_id("partner_user_id", partner_user_id)?;
         let partner_identity_text = partner_identity_key.to_base64();
         let key = record::channel_key(account, partner_user_id, &partner_identity_text);
-        let shared = account.children().get_or_insert(&key, Shared::new);
+        let shared = account.children().get_or_insert(&key, Live::new);
         Ok(Self {
             account: Arc::clone(account),
             partner_user_id: partner_user_id.to_owned(),
@@ -110,7 +99,7 @@ impl OlmChannel {
     }
 
     fn state(&self) -> Result<LiveGuard<'_, ChannelState>> {
-        self.shared.state.lock(|| self.load())
+        self.shared.lock(|| self.load())
     }
 
     fn load(&self) -> Result<Option<ChannelState>> {
@@ -177,12 +166,11 @@ impl OlmChannel {
             self.account.create_outbound_session(self.partner_identity_key, one_time_key)?;
         state.change(|state| {
             let mut batch = Batch::new();
+            state.needs_new_session = false;
             state.push(self, session, &mut batch)?;
             record::put_channel(self, state, &mut batch)?;
             self.account.vault().commit(batch)
-        })?;
-        self.shared.wedged.store(false, Ordering::Relaxed);
-        Ok(())
+        })
     }
 
     /// Whether the caller should claim a one-time key and add a session, because messages of the
@@ -190,7 +178,7 @@ impl OlmChannel {
     pub fn should_create_new_session(&self) -> Result<bool> {
         let _entered = self.enter()?;
         let mut state = self.state()?;
-        if !self.shared.wedged.load(Ordering::Relaxed) {
+        if !state.needs_new_session {
             return Ok(false);
         }
         let now = self.account.now_ms()?;
@@ -210,7 +198,7 @@ impl OlmChannel {
     /// Deletes the channel and its sessions.
     pub fn erase(&self) -> Result<()> {
         let _entered = self.enter()?;
-        self.shared.state.erase(
+        self.shared.erase(
             || self.load(),
             || {
                 let mut batch = Batch::new();

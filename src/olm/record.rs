@@ -25,6 +25,8 @@ pub(crate) struct ChannelState {
     pub(super) device_id: Option<String>,
     pub(super) fingerprint: Fingerprint,
     pub(super) new_session_advised_ms: Option<i64>,
+    /// A decryption ended in UNABLE_TO_DECRYPT since the last new session.
+    pub(super) needs_new_session: bool,
     /// The last `sender_device_keys` that were verified, as sent and as read; only in memory.
     pub(super) sender_device_keys: Option<Box<(Object, DeviceKeys)>>,
 }
@@ -107,6 +109,7 @@ impl ChannelState {
             device_id,
             fingerprint,
             new_session_advised_ms: None,
+            needs_new_session: false,
             sender_device_keys: None,
         }
     }
@@ -137,6 +140,7 @@ struct ChannelOut<'a> {
     device_id: &'a Option<String>,
     fingerprint: &'a Fingerprint,
     new_session_advised_ms: Option<i64>,
+    needs_new_session: bool,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +149,9 @@ struct ChannelIn {
     device_id: Option<String>,
     fingerprint: Fingerprint,
     new_session_advised_ms: Option<i64>,
+    /// Absent in records of the first versions.
+    #[serde(default)]
+    needs_new_session: bool,
 }
 
 pub(super) fn channel_key(account: &Account, user_id: &str, identity_key: &str) -> RecordKey {
@@ -186,6 +193,7 @@ pub(super) fn load(channel: &OlmChannel) -> Result<Option<ChannelState>> {
         device_id: record.device_id,
         fingerprint: record.fingerprint,
         new_session_advised_ms: record.new_session_advised_ms,
+        needs_new_session: record.needs_new_session,
         sender_device_keys: None,
     }))
 }
@@ -204,6 +212,7 @@ pub(super) fn put_channel(
             device_id: &state.device_id,
             fingerprint: &state.fingerprint,
             new_session_advised_ms: state.new_session_advised_ms,
+            needs_new_session: state.needs_new_session,
         },
     )
 }

@@ -1,12 +1,14 @@
 //! Where everything durable lives: an encrypted store, its clock, and the one
 //! live state of each object opened on it.
 //!
-//! `RecordStore` keeps opaque bytes, in SQLite or in memory. The vault above it
+//! `RecordStore` keeps opaque bytes, in SQLite, in memory or in a backend of the host's. The vault above it
 //! encrypts. The registry of live objects above that makes all handles of one
 //! object share one state.
 
 mod batch;
 pub(crate) mod collections;
+pub mod contract;
+mod foreign;
 mod header;
 mod live;
 mod lock_all;
@@ -30,6 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub(crate) use batch::{Batch, Sealed};
+pub use foreign::{StoreBackend, StoreChange, StoreEntry};
 #[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use live::{Live, LiveGuard, LiveRegistry};
 pub(crate) use lock_all::lock_all;
@@ -45,6 +48,7 @@ use crate::environment::{
     Clock, Process, RandomBytes, SystemClock, SystemRandom, check_not_in_callback, read_clock,
 };
 use crate::error::{E2eeError, Result};
+use foreign::ForeignStore;
 use memory::MemoryStore;
 use sqlite::SqliteStore;
 use user_key::UserKey;
@@ -96,6 +100,16 @@ impl Store {
         // Before a file is made that nobody could open.
         user_key.check()?;
         Self::open_with(Box::new(SqliteStore::open(path)?), user_key, Arc::new(SystemRandom))
+    }
+
+    /// Opens the store that a backend of the caller's own keeps, or makes a new one if it keeps
+    /// nothing yet. `key` has 32 bytes and must be the one the store was made with.
+    ///
+    /// The backend is dropped when the store is shut down, or with the store: at a moment in which
+    /// none of its methods runs. A forked child leaves it alone.
+    pub fn foreign(backend: Arc<dyn StoreBackend>, key: &[u8]) -> Result<Arc<Self>> {
+        let records = Box::new(ForeignStore::new(backend));
+        Self::with_record_store(records, key, Arc::new(SystemRandom))
     }
 
     /// Opens a store on any place for records.

@@ -56,6 +56,11 @@ pub(crate) trait RecordStore: Send + Sync {
         Ok(true)
     }
 
+    /// Whether there is a way to open the store with a passphrase.
+    fn takes_passphrases(&self) -> bool {
+        true
+    }
+
     /// Lets go of the place. A second call does nothing; every other call from
     /// then on fails with `STORE_CLOSED`.
     fn close(&self) -> Result<()>;

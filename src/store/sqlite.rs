@@ -14,7 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionBehavior, params};
 
 use super::record_store::{Change, Durability, Entry, RecordStore};
-use super::sqlite_file::{FileLock, canonical_path, create_if_missing, in_use};
+use super::sqlite_file::{FileLock, canonical_path, create_if_missing, in_use, sync_log};
 use crate::error::{E2eeError, Result};
 
 /// "Mxe2" in the file's header: tells our files from other programs'.
@@ -59,6 +59,7 @@ impl SqliteStore {
         let path = canonical_path(path)?;
         let lock = FileLock::acquire(&path)?;
         create_if_missing(&path)?;
+        sync_log(&path)?;
         let connection = connect(&path)?;
         let open = OpenFile { connection, synchronous: Durability::Synced, lock };
         Ok(Self { open: Mutex::new(Some(open)), process: std::process::id() })
@@ -224,6 +225,16 @@ impl RecordStore for SqliteStore {
         let open = ready(&mut guard)?;
         open.set_synchronous(durability).map_err(fail)?;
         open.write(changes).map_err(fail)
+    }
+
+    /// Reads the file from its beginning: in a damaged one, a search may find nothing.
+    fn is_empty(&self) -> Result<bool> {
+        let fail = |error| sqlite_error("list records", &error);
+        let mut guard = self.lock()?;
+        let open = ready(&mut guard)?;
+        open.connection
+            .query_row("SELECT NOT EXISTS (SELECT 1 FROM record)", [], |row| row.get(0))
+            .map_err(fail)
     }
 
     fn close(&self) -> Result<()> {

@@ -70,12 +70,10 @@ pub(super) struct FileLock {
 
 impl FileLock {
     pub(super) fn acquire(database: &Path) -> Result<Self> {
-        let mut name = OsString::from(database);
-        name.push("-lock");
         let file = private_file()
             .create(true)
             .truncate(false)
-            .open(name)
+            .open(beside(database, "-lock"))
             .map_err(|error| io_error("open the lock file of the store", &error))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { file }),
@@ -100,6 +98,29 @@ pub(super) fn create_if_missing(database: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(io_error("create the file of the store", &error)),
     }
+}
+
+/// Syncs the log that a killed process has left. It may have been killed before it synced its last
+/// commit, which SQLite reads from the system's memory all the same: what the next process shows
+/// of it (an upload of keys that is still open, say) must survive a power failure, too.
+pub(super) fn sync_log(database: &Path) -> Result<()> {
+    let failed = |error| io_error("sync the log of the store", &error);
+    match OpenOptions::new().read(true).write(cfg!(windows)).open(beside(database, "-wal")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened.and_then(|log| log.sync_all()).map_err(failed)?,
+    }
+    // The log's name, too. Not every file system can; SQLite does not insist on it either.
+    #[cfg(unix)]
+    if let Some(directory) = database.parent() {
+        let _synced = File::open(directory).and_then(|directory| directory.sync_all());
+    }
+    Ok(())
+}
+
+fn beside(database: &Path, suffix: &str) -> OsString {
+    let mut name = OsString::from(database);
+    name.push(suffix);
+    name
 }
 
 fn private_file() -> OpenOptions {

@@ -24,7 +24,7 @@ use super::record_key::{KeyHash, RecordKey, RecordPrefix};
 use super::record_store::{Change, Durability, RecordStore};
 use super::seal::{self, NONCE_LENGTH, Seal, damaged};
 use super::user_key::UserKey;
-use crate::environment::RandomBytes;
+use crate::environment::{RandomBytes, check_not_in_callback};
 use crate::error::{E2eeError, Result};
 
 /// Scans begin with a short page, as most find few records, and then take longer ones.
@@ -122,6 +122,10 @@ impl Vault {
     /// Wraps the data key for a user, in one commit: a crash leaves the former header or this one.
     pub(crate) fn write_header(&self, user_key: UserKey<'_>) -> Result<()> {
         user_key.check()?;
+        if matches!(user_key, UserKey::Passphrase(_)) && !self.records.takes_passphrases() {
+            let problem = "cannot open a foreign store: derive a key from it yourself";
+            return Err(E2eeError::invalid_field("passphrase", problem));
+        }
         // Before the lock: a passphrase takes its time.
         let header = Header::wrap(&self.data_key, user_key, self.random.as_ref())?;
         let mut written = self.settled()?;
@@ -145,6 +149,7 @@ impl Vault {
 
     /// Reads a record.
     pub(crate) fn read<T: DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<T>> {
+        check_not_in_callback()?;
         let collection = key.collection;
         let expected = loop {
             if self.closed.load(Ordering::Acquire) {
@@ -321,6 +326,7 @@ impl Vault {
 
     /// Closes the store below.
     pub(crate) fn close(&self) -> Result<()> {
+        check_not_in_callback()?;
         self.closed.store(true, Ordering::Release);
         self.records.close()
     }
@@ -360,6 +366,8 @@ impl Vault {
     }
 
     fn written(&self) -> Result<MutexGuard<'_, Written>> {
+        // A backend that comes back here on its own thread would wait for itself.
+        check_not_in_callback()?;
         self.written.lock().map_err(|_| E2eeError::panic("the store failed inside; reopen it"))
     }
 

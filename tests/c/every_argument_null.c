@@ -59,6 +59,36 @@ static int64_t now_ms(void *userdata) {
     return 1700000000000;
 }
 
+static int32_t get(void *userdata, const char *collection, const uint8_t *key, size_t key_len,
+                   matrixe2ee_emit emit, void *sink) {
+    (void)userdata, (void)collection, (void)key, (void)key_len, (void)emit, (void)sink;
+    return 0;
+}
+
+static int32_t scan(void *userdata, const char *collection, const uint8_t *after_key,
+                    size_t after_key_len, uint32_t limit, matrixe2ee_emit emit, void *sink) {
+    (void)limit;
+    return get(userdata, collection, after_key, after_key_len, emit, sink);
+}
+
+static int32_t commit(void *userdata, const matrixe2ee_store_change *changes, size_t count) {
+    (void)userdata, (void)changes, (void)count;
+    return 0;
+}
+
+static void store_foreign(void) {
+    matrixe2ee_store_backend backend = {sizeof backend, NULL, NULL, get, scan, commit};
+    matrixe2ee_store_backend no_function = {sizeof backend, NULL, NULL, NULL, NULL, NULL};
+    REFUSED(matrixe2ee_store_foreign(NULL, KEY, 32, &store_out, &error));
+    REFUSED(matrixe2ee_store_foreign(&no_function, KEY, 32, &store_out, &error));
+    REFUSED(matrixe2ee_store_foreign(&backend, NULL, 32, &store_out, &error));
+    REFUSED(matrixe2ee_store_foreign(&backend, KEY, 32, NULL, &error));
+    CHECK(matrixe2ee_store_foreign(NULL, NULL, 32, NULL, NULL) == MATRIXE2EE_STATUS_NULL_POINTER);
+    /* NULL for userdata and destroy is fine. */
+    OK(matrixe2ee_store_foreign(&backend, KEY, 32, &store_out, &error));
+    matrixe2ee_store_free(store_out);
+}
+
 static void store(const matrixe2ee_store *store) {
     matrixe2ee_clock clock = {sizeof clock, NULL, NULL, now_ms};
     matrixe2ee_clock no_function = {sizeof clock, NULL, NULL, NULL};
@@ -237,6 +267,7 @@ int main(void) {
     OK(matrixe2ee_inbound_megolm_session_from_outbound_session(sending, &receiving, &error));
 
     free_functions();
+    store_foreign();
     store(alice.store);
     account(alice.store, alice.account);
     create_channels(alice.account);

@@ -11,6 +11,7 @@ use matrixe2ee::{
 };
 use serde_json::{Value, json};
 
+use super::power;
 use super::protocol::{Answer, Command, DEVICE, OPENING, Op, Partner, STORE_KEYS, USER};
 
 /// Serves the parent on standard input and output. Every answer is written at once, unbuffered:
@@ -27,7 +28,7 @@ pub fn run(store: &str) {
         }
         let last = matches!(command.op, Op::ShutDown);
         let result = child.execute(command.op).map_err(|error| parse(&error.to_json()));
-        let answer = Answer { id: command.id, result };
+        let answer = Answer { id: command.id, result, log: power::log_length(store) };
         write_line(&mut output, &serde_json::to_string(&answer).unwrap());
         if last {
             break;

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::power;
 use super::process::Process;
 use super::protocol::{Answer, Command, OPENING};
 use super::statistics::Statistics;
 use super::world::{Outcome, Task, World};
 
+const SHUT_DOWN: &str = "ShutDown";
 /// How many lines a failure shows.
 const SHOWN_LINES: usize = 40;
 const SHOWN_LENGTH: usize = 600;
@@ -26,6 +28,8 @@ pub struct Driver<'a> {
     /// All lines of both sides, over all restarts.
     lines: Vec<String>,
     next_id: u64,
+    /// How much of the store's log was there at the last answer.
+    log: u64,
     opening_time: Duration,
     operation_time: Duration,
 }
@@ -46,6 +50,7 @@ impl<'a> Driver<'a> {
             statistics: Statistics::default(),
             lines: Vec::new(),
             next_id: 0,
+            log: 0,
             opening_time: Duration::from_millis(20),
             operation_time: Duration::from_millis(2),
         }
@@ -81,8 +86,9 @@ impl<'a> Driver<'a> {
         if self.moments.random_bool(0.2) {
             let delay = self.moments.random_range(Duration::ZERO..self.opening_time * 5 / 4);
             std::thread::sleep(delay);
+            let spoken = process.kill();
             self.killed("opening the store");
-            return match process.kill().as_slice() {
+            return match spoken.as_slice() {
                 [] => Ok(()),
                 more => Err(format!("the child spoke without being asked: {more:?}")),
             };
@@ -187,6 +193,8 @@ impl<'a> Driver<'a> {
             serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"))?;
         self.lines.push(format!("< {line}"));
         self.statistics.operations += 1;
+        // A log that was begun anew keeps its length; one that was carried over is gone.
+        self.log = answer.log;
         match answer {
             Answer { id: other, .. } if other != id => Err(format!("no answer to {id}: {line}")),
             Answer { result: Ok(value), .. } => Ok(Outcome::Done(value)),
@@ -196,6 +204,14 @@ impl<'a> Driver<'a> {
 
     fn killed(&mut self, during: &str) {
         self.lines.push(format!("killed during {during}"));
+        // While the store is shut down, the log is carried over: it is on disk by then.
+        if during != SHUT_DOWN
+            && self.moments.random_bool(0.5)
+            && let Some(how) = power::fail(self.store, self.log, &mut self.moments)
+        {
+            self.statistics.power_failures += 1;
+            self.lines.push(how);
+        }
         self.statistics.kills += 1;
         *self.statistics.killed_during.entry(during.to_owned()).or_default() += 1;
     }

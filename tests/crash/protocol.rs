@@ -25,6 +25,8 @@ pub struct Command {
 pub struct Answer {
     pub id: u64,
     pub result: Result<Value, Value>,
+    /// How long the store's log was then: all of it may be relied on.
+    pub log: u64,
 }
 
 /// The other end of an Olm channel.

@@ -6,6 +6,8 @@ use std::fmt;
 #[derive(Default)]
 pub struct Statistics {
     pub kills: usize,
+    /// Kills that were followed by a power failure which tore the log.
+    pub power_failures: usize,
     pub operations: usize,
     pub ciphertexts: usize,
     pub consumed_without_answer: usize,
@@ -27,6 +29,7 @@ pub struct Skipped {
 impl Statistics {
     pub fn add(&mut self, other: Self) {
         self.kills += other.kills;
+        self.power_failures += other.power_failures;
         self.operations += other.operations;
         self.ciphertexts += other.ciphertexts;
         self.consumed_without_answer += other.consumed_without_answer;
@@ -54,8 +57,12 @@ impl Statistics {
 
 impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kills, operations, ciphertexts, .. } = self;
-        write!(f, "{kills} kill points, {operations} operations, {ciphertexts} ciphertexts")
+        let Self { kills, power_failures, operations, ciphertexts, .. } = self;
+        write!(
+            f,
+            "{kills} kill points ({power_failures} with a torn log), {operations} operations, \
+             {ciphertexts} ciphertexts"
+        )
     }
 }
 

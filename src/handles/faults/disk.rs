@@ -45,9 +45,13 @@ struct State {
     commits: usize,
     /// How many changes the last commit was to make.
     changes: usize,
+    /// How many commits were not to be synced.
+    relaxed: usize,
     fault: Option<Fault>,
     /// How many commits succeed before the fault.
     spared: usize,
+    /// What happens when the next commit arrives here, before anything of it is written.
+    before_commit: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl State {
@@ -69,8 +73,15 @@ impl Disk {
     }
 
     fn with(records: Records) -> Self {
-        let state = State { records, commits: 0, changes: 0, fault: None, spared: 0 };
-        Self(Arc::new(Mutex::new(state)))
+        Self(Arc::new(Mutex::new(State {
+            records,
+            commits: 0,
+            changes: 0,
+            relaxed: 0,
+            fault: None,
+            spared: 0,
+            before_commit: None,
+        })))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -84,6 +95,15 @@ impl Disk {
 
     pub(super) fn last_changes(&self) -> usize {
         self.state().changes
+    }
+
+    /// Commits that were not to be synced, since the last call of this.
+    pub(super) fn take_relaxed(&self) -> usize {
+        std::mem::take(&mut self.state().relaxed)
+    }
+
+    pub(super) fn before_next_commit(&self, work: impl FnOnce() + Send + 'static) {
+        self.state().before_commit = Some(Box::new(work));
     }
 
     /// Makes the next commit fail.
@@ -121,10 +141,14 @@ impl RecordStore for Disk {
             .collect())
     }
 
-    fn commit(&self, changes: Vec<Change>, _durability: Durability) -> Result<()> {
+    fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<()> {
+        // Without the lock.
+        let before = self.state().before_commit.take();
+        before.into_iter().for_each(|work| work());
         let mut state = self.state();
         state.commits += 1;
         state.changes = changes.len();
+        state.relaxed += usize::from(durability == Durability::Relaxed);
         let fault = state.take_fault(|fault| !matches!(fault, Fault::Random));
         let written = match fault {
             Some(Fault::Before) => 0,

@@ -12,13 +12,16 @@ mod moving_in;
 mod people;
 mod power;
 mod script;
+mod script_olm;
+mod script_rooms;
+mod shut_down;
 mod world;
 
-use super::{OutboundMegolmSession, Store};
+use super::Store;
 use crate::error::Result;
 use crate::store::collections;
 use disk::{Disk, Fault};
-use script::{SCRIPT, Step};
+use script::{Step, script};
 use world::World;
 
 /// Lives through the script, with a fault at one step, and says how often each step commits.
@@ -28,8 +31,9 @@ fn live(fault: Option<(usize, Fault)>) -> Vec<usize> {
     disk.take_commits();
     let mut commits = Vec::new();
     // After a fault, life goes on for a while.
-    let end = fault.map_or(SCRIPT.len(), |(at, _)| SCRIPT.len().min(at + 8));
-    for (position, step) in SCRIPT[..end].iter().enumerate() {
+    let script = script();
+    let end = fault.map_or(script.len(), |(at, _)| script.len().min(at + 8));
+    for (position, step) in script[..end].iter().enumerate() {
         (step.prepare)(&mut world);
         disk.take_commits();
         match fault {
@@ -39,6 +43,10 @@ fn live(fault: Option<(usize, Fault)>) -> Vec<usize> {
                     .unwrap_or_else(|error| panic!("{} (fault {fault:?}): {error}", step.name));
                 (step.after)(&mut world);
             }
+        }
+        let relaxed = disk.take_relaxed();
+        if fault.is_none() {
+            assert_eq!(relaxed, usize::from(step.is_relaxed), "{}", step.name); // SEC-112
         }
         commits.push(disk.take_commits());
         if fault.is_some_and(|(at, _)| at <= position) {
@@ -84,7 +92,7 @@ fn take_fault(world: &mut World, disk: &Disk, step: &Step, fault: Fault) {
 // DESIGN section 5
 #[test]
 fn each_call_makes_at_most_one_commit() {
-    for (step, commits) in SCRIPT.iter().zip(live(None)) {
+    for (step, commits) in script().iter().zip(live(None)) {
         assert_eq!(commits, usize::from(!step.writes_nothing), "{}", step.name);
     }
 }
@@ -108,7 +116,7 @@ fn without_random_bytes_a_call_fails_and_leaves_everything_as_it_was() {
 }
 
 fn each_step(fault: Fault) {
-    for (position, step) in SCRIPT.iter().enumerate() {
+    for (position, step) in script().into_iter().enumerate() {
         if !step.writes_nothing {
             live(Some((position, fault)));
         }
@@ -120,7 +128,7 @@ fn each_step(fault: Fault) {
 #[test]
 fn a_commit_that_is_written_in_part_is_noticed_before_any_key_is_used() {
     let mut shorts = 0;
-    for (position, step) in SCRIPT.iter().enumerate() {
+    for (position, step) in script().into_iter().enumerate() {
         let mut written = 1;
         while shorten(position, step, written) {
             written += 1;
@@ -134,7 +142,7 @@ fn a_commit_that_is_written_in_part_is_noticed_before_any_key_is_used() {
 fn shorten(position: usize, step: &Step, written: usize) -> bool {
     let disk = Disk::new();
     let mut world = World::new(Box::new(disk.clone()));
-    for step in &SCRIPT[..position] {
+    for step in &script()[..position] {
         (step.prepare)(&mut world);
         (step.call)(&mut world).unwrap();
         (step.after)(&mut world);
@@ -162,32 +170,4 @@ fn add_up(store: &Store) -> Result<()> {
         store.core.vault().scan_keys(collection, &[])?;
     }
     Ok(())
-}
-
-// DESIGN section 5
-#[test]
-fn a_shut_down_gives_back_what_all_sessions_have_reserved_in_one_commit() {
-    let disk = Disk::new();
-    let mut world = World::new(Box::new(disk.clone()));
-    (SCRIPT[0].call)(&mut world).unwrap();
-    let open = |world: &World, room: &str| {
-        OutboundMegolmSession::create_from_storage(world.account(), room, None).unwrap()
-    };
-    let rooms: Vec<String> = (0..5).map(|number| format!("!{number}")).collect();
-    let mut sessions = Vec::new();
-    for room in &rooms {
-        let session = OutboundMegolmSession::create(world.account(), room, None).unwrap();
-        session.encrypt("m", "{}").unwrap();
-        sessions.push(session);
-    }
-    disk.take_commits();
-    world.store.shut_down().unwrap();
-    assert_eq!(disk.take_commits(), 1);
-    world.store.shut_down().unwrap();
-    world.reopen();
-    for room in &rooms {
-        assert_eq!(open(&world, room).message_index().unwrap(), 1);
-    }
-    world.store.shut_down().unwrap();
-    assert_eq!(disk.take_commits(), 0, "nothing is left to give back");
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::file::{FileStore, Image};
 use super::people::Judge;
-use super::script::{SCRIPT, Step};
+use super::script::script;
 use super::world::World;
 
 const THREADS: usize = 8;
@@ -54,26 +54,27 @@ fn look(world: &World, image: &Image) -> Value {
     world.look(&world.open(&store).unwrap())
 }
 
-fn file_world() -> World {
-    World::new(Box::new(FileStore::new()))
-}
-
 fn image(world: &World) -> Image {
     world.place.image().unwrap()
 }
 
-fn live_through(world: &mut World, step: &Step) {
-    (step.prepare)(world);
-    (step.call)(world).unwrap_or_else(|error| panic!("{}: {error}", step.name));
-    (step.after)(world);
+/// A world before its store is shut down.
+fn long_lived() -> World {
+    let mut world = World::new(Box::new(FileStore::new()));
+    for step in script().iter().take_while(|step| step.name != "Store.shut_down") {
+        (step.prepare)(&mut world);
+        (step.call)(&mut world).unwrap_or_else(|error| panic!("{}: {error}", step.name));
+        (step.after)(&mut world);
+    }
+    world
 }
 
 #[test]
 fn a_power_failure_during_a_commit_leaves_what_was_before_it() {
-    let mut world = file_world();
+    let mut world = World::new(Box::new(FileStore::new()));
     let mut synced = None;
     let mut states = 0;
-    for step in SCRIPT {
+    for step in script() {
         (step.prepare)(&mut world);
         let before = synced.take().unwrap_or_else(|| Synced::new(&world, image(&world)));
         (step.call)(&mut world).unwrap_or_else(|error| panic!("{}: {error}", step.name));
@@ -100,9 +101,7 @@ fn a_power_failure_during_a_commit_leaves_what_was_before_it() {
 
 #[test]
 fn a_power_failure_while_the_store_is_closed_loses_nothing() {
-    let mut world = file_world();
-    let end = SCRIPT.iter().position(|step| step.name == "Store.shut_down").unwrap();
-    SCRIPT[..end].iter().for_each(|step| live_through(&mut world, step));
+    let mut world = long_lived();
     // What it had reserved is given back now, and there is nothing left to write but the database.
     world.outbound = None;
     let before = Synced::new(&world, image(&world));
@@ -115,9 +114,7 @@ fn a_power_failure_while_the_store_is_closed_loses_nothing() {
 
 #[test]
 fn a_power_failure_while_the_log_is_carried_over_and_begun_anew_loses_nothing() {
-    let mut world = file_world();
-    let end = SCRIPT.iter().position(|step| step.name == "Store.shut_down").unwrap();
-    SCRIPT[..end].iter().for_each(|step| live_through(&mut world, step));
+    let mut world = long_lived();
     // Written again and again until SQLite does both by itself.
     let mut before = image(&world);
     let (mut carried_over, mut begun_anew) = (false, false);

@@ -167,7 +167,12 @@ fn merged(stored: &InboundState, mut received: InboundState) -> Result<Option<In
     let tells_owner = stored.owner_user_id.is_none()
         && received.owner_user_id.is_some()
         && stored.sender_key == received.sender_key;
-    if ordering != SessionOrdering::Worse && !better_source && !tells_owner {
+    // Our own session says so only once its key was first handed out (D17).
+    let own = Source::OwnOutbound;
+    let shared_since = (stored.source, received.source) == (own, own)
+        && received.shared_history
+        && !stored.shared_history;
+    if ordering != SessionOrdering::Worse && !better_source && !tells_owner && !shared_since {
         return Ok(None);
     }
     let session = copy
@@ -183,7 +188,7 @@ fn merged(stored: &InboundState, mut received: InboundState) -> Result<Option<In
         owner_user_id: owner_user_id.or_else(|| stored.owner_user_id.clone()),
         fingerprint_key: stored.fingerprint_key.clone(),
         source: stored.source,
-        shared_history: stored.shared_history,
+        shared_history: stored.shared_history || shared_since,
     }))
 }
 

@@ -43,11 +43,11 @@ impl OutboundMegolmSession {
         let mut object = json::parse_object("content", content, EVENT_LIMIT)?;
         let relates_to = object.remove("m.relates_to");
         let without_relation;
-        let content = match relates_to {
-            None => content,
-            Some(_) => {
+        let (content, cleartext) = match &relates_to {
+            None => (content, 0),
+            Some(relation) => {
                 without_relation = json::to_text(&object)?;
-                &without_relation
+                (without_relation.as_str(), json::to_text(relation)?.len())
             }
         };
         let plaintext = json::to_text(&Plaintext {
@@ -56,7 +56,7 @@ impl OutboundMegolmSession {
             content: serde_json::from_str(content)
                 .map_err(|_| E2eeError::invalid_json("the content cannot be written"))?,
         })?;
-        json::check_encrypted_size(plaintext.len(), OVERHEAD)?;
+        json::check_encrypted_size(plaintext.len(), OVERHEAD, cleartext)?;
         let now = self.account.now_ms()?;
         let mut state = self.state()?;
         state.check_life(state.period, now)?;

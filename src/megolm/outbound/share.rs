@@ -65,13 +65,13 @@ impl OutboundMegolmSession {
     /// durable before this returns; one whose key waits to be sent gets the same again (M7).
     pub fn get_session_key_for_sending(&self, recipients: &Object) -> Result<String> {
         let _entered = self.enter()?;
-        let visibility =
-            HistoryVisibility::read(json::optional_text(recipients, "history_visibility")?);
+        let visibility = HistoryVisibility::read(recipients.get("history_visibility"));
         let encryption = json::optional_object(recipients, "encryption")?;
+        // The host's clock is asked without the lock, for which `shut_down` waits.
+        let now = self.account.now_ms()?;
         let mut state = self.state()?;
         let period = read_encryption(encryption, state.settings.limits)?;
         let audience = self.read_audience(recipients, visibility)?;
-        let now = self.account.now_ms()?;
         state.check_life(period, now)?;
         let present = audience
             .devices
@@ -113,28 +113,35 @@ impl OutboundMegolmSession {
         let blocked = json::optional_object(recipients, "blocked")?;
         let mut audience = Audience { users: BTreeSet::new(), devices: Vec::new() };
         for (user_id, membership) in members {
-            let membership = membership.as_str().ok_or_else(|| {
-                E2eeError::invalid_field("members", "has a membership that is no text")
-            })?;
-            if !visibility.includes(membership) {
+            // What others have put into the room or a server's answer must not stop the room: it
+            // concerns that member alone, who gets no key (SEC-100).
+            if !membership.as_str().is_some_and(|membership| visibility.includes(membership)) {
                 continue;
             }
-            // After the membership: a malformed ID that left long ago must not stop the room.
-            check_user_id("members", user_id)?;
-            let mut devices = 0_usize;
-            if let Some(entries) = device_keys.get(user_id) {
-                for (device_id, entry) in json::as_object("device_keys", entries)? {
-                    if self.is_own_device(user_id, device_id) {
-                        continue;
+            let before = audience.devices.len();
+            match device_keys.get(user_id) {
+                None => {}
+                Some(Value::Object(entries)) => {
+                    for (device_id, entry) in entries {
+                        if self.is_own_device(user_id, device_id) {
+                            continue;
+                        }
+                        let code = blocked_code(blocked, user_id, device_id)?;
+                        let standing = standing(user_id, device_id, entry, code);
+                        audience.devices.push(Listed { user_id, device_id, entry, standing });
                     }
-                    devices = devices.saturating_add(1);
-                    let code = blocked_code(blocked, user_id, device_id)?;
-                    let standing = standing(user_id, device_id, entry, code);
-                    audience.devices.push(Listed { user_id, device_id, entry, standing });
+                }
+                Some(entry) => {
+                    let problem = "has a user whose devices are no object";
+                    let standing =
+                        Standing::Refused(E2eeError::invalid_field("device_keys", problem));
+                    audience.devices.push(Listed { user_id, device_id: "", entry, standing });
                 }
             }
-            // The own user counts only with another device (M12).
-            if devices > 0 || user_id != self.account.user_id() {
+            // The own user counts only with another device (M12), and nobody has a malformed ID.
+            let has_devices = audience.devices.len() > before;
+            let counts = has_devices || user_id != self.account.user_id();
+            if counts && check_user_id("members", user_id).is_ok() {
                 audience.users.insert(user_id);
             }
         }

@@ -1,12 +1,19 @@
 //! The contract that every record store keeps.
 
-use super::{delete, put, text};
+use std::sync::Arc;
+
+use super::foreign::Kept;
+use super::{Shared, delete, put, text};
+use crate::error::Result;
+use crate::store::contract::broken_rules;
+use crate::store::foreign::{ForeignStore, StoreBackend, StoreChange, StoreEntry};
 use crate::store::memory::MemoryStore;
-use crate::store::record_store::{Durability, RecordStore};
+use crate::store::record_store::{Change, Durability, RecordStore};
 use crate::store::sqlite::SqliteStore;
 
 fn on_every_store(test: impl Fn(&dyn RecordStore)) {
     test(&MemoryStore::new());
+    test(&ForeignStore::new(Arc::new(Kept::default())));
     let directory = tempfile::tempdir().unwrap();
     test(&SqliteStore::open(text(&directory.path().join("store.db"))).unwrap());
 }
@@ -76,4 +83,39 @@ fn closing_is_idempotent_and_everything_after_it_answers_store_closed() {
             assert_eq!(error.name(), "STORE_CLOSED");
         }
     });
+}
+
+/// One of our own stores as a backend, so that the same suite tries it.
+struct Own(Box<dyn RecordStore>);
+
+impl StoreBackend for Own {
+    fn get(&self, collection: String, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
+        self.0.get(&collection, &key)
+    }
+    fn scan(&self, name: String, after: Option<Vec<u8>>, limit: u32) -> Result<Vec<StoreEntry>> {
+        let entries = self.0.scan(&name, after.as_deref(), limit as usize)?.into_iter();
+        Ok(entries.map(|entry| StoreEntry { key: entry.key, value: entry.value }).collect())
+    }
+    fn commit(&self, changes: Vec<StoreChange>) -> Result<()> {
+        let changes = changes.into_iter().map(|StoreChange { collection, key, value }| Change {
+            collection: collection.leak(),
+            key,
+            value,
+        });
+        self.0.commit(changes.collect(), Durability::Synced)
+    }
+}
+
+#[test]
+fn every_store_keeps_the_contract_of_backends() {
+    let shared = Shared::new();
+    let broken = broken_rules(|| Ok(Arc::new(Own(Box::new(shared.clone())))));
+    assert_eq!(broken, [""; 0], "memory");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let broken = broken_rules(|| Ok(Arc::new(Own(Box::new(SqliteStore::open(text(&path))?)))));
+    assert_eq!(broken, [""; 0], "SQLite");
+    let kept = Arc::new(Kept::default());
+    let broken = broken_rules(|| Ok(Arc::new(Own(Box::new(ForeignStore::new(kept.clone()))))));
+    assert_eq!(broken, [""; 0], "foreign");
 }
