@@ -4,7 +4,8 @@
 # make install PREFIX=/usr    header, libraries, pkg-config file, CMake package (DESTDIR= works)
 # make bindings               Kotlin, Swift and Python code, in bindings/generated
 #
-# make bench                  every operation beside raw vodozemac, as a table with ratios
+# make bench ROUNDS=5         every operation beside vodozemac, libolm and matrix-sdk-crypto: a table, also
+#                             in docs/benchmarks.md (QUICK=1: whether all works; ONLY=: rows with this text)
 # make soak SECONDS=3600      the crash test of make test, for a given time
 # make soak CRASH_POINTS=5000 the same, for so many kills
 # make fuzz SECONDS=60        every fuzz target for that long, see fuzz/README.md; TARGETS= names some
@@ -78,9 +79,17 @@ bindings:
 # All but the peers, which have a target of their own.
 RUST_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/peers.rs,$(wildcard tests/*.rs)))
 
+# The rivals stand beside the library with dependencies of their own, so that nothing else compiles
+# them. matrix-sdk-crypto asks for Rust 1.96, but is content with what we have.
+ROUNDS ?=
+QUICK ?=
+ONLY ?=
+RIVALS := $(CURDIR)/benches/rivals
 bench:
-	@tools/need.sh cargo
-	$(CARGO) bench --locked --bench operations
+	@tools/need.sh cargo gcc libolm
+	$(CARGO) build --locked --release --ignore-rust-version --manifest-path $(RIVALS)/Cargo.toml
+	RIVALS=$(RIVALS)/target/release ROUNDS=$(ROUNDS) QUICK=$(QUICK) ONLY='$(ONLY)' \
+	    $(CARGO) bench --locked --bench table
 
 # Prints its counts each minute and in the end.
 SECONDS ?=

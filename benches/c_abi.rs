@@ -4,141 +4,50 @@ use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{null, null_mut};
 
 type Handle = *mut c_void;
-type Status = i32;
+type Str = *const c_char;
+type OutHandle = *mut Handle;
+type OutStr = *mut *mut c_char;
+
+/// All of these return a status, and take an error object last, which nobody wants here.
+macro_rules! functions {
+    ($($name:ident($($argument:ty),*);)*) => {
+        unsafe extern "C" { $(fn $name($(_: $argument,)* err: OutHandle) -> i32;)* }
+    };
+}
+
+functions! {
+    matrixe2ee_verify_signed_json(Str, Str, Str, Str);
+    matrixe2ee_store_in_memory(*const u8, usize, OutHandle);
+    matrixe2ee_store_open_sqlite(Str, *const u8, usize, OutHandle);
+    matrixe2ee_store_shut_down(Handle);
+    matrixe2ee_account_open(Handle, Str, Str, OutHandle);
+    matrixe2ee_account_identity_key(Handle, OutStr);
+    matrixe2ee_account_device_keys(Handle, OutStr);
+    matrixe2ee_account_keys_upload_request(Handle, OutStr);
+    matrixe2ee_account_receive_keys_upload_response(Handle, u16, Str);
+    matrixe2ee_account_encrypt_for_devices(Handle, Str, OutStr);
+    matrixe2ee_account_decrypt_room_events(Handle, Str, OutStr);
+    matrixe2ee_olm_channel_create_outbound_channel(Handle, Str, Str, OutHandle);
+    matrixe2ee_olm_channel_create_from_encrypted_message(Handle, Str, Str, Str, Str, Str, OutHandle);
+    matrixe2ee_olm_channel_create_from_storage(Handle, Str, Str, OutHandle);
+    matrixe2ee_olm_channel_encrypt(Handle, Str, Str, OutStr);
+    matrixe2ee_olm_channel_decrypt(Handle, Str, OutStr);
+    matrixe2ee_outbound_megolm_session_create(Handle, Str, Str, OutHandle);
+    matrixe2ee_outbound_megolm_session_get_session_key_for_sending(Handle, Str, OutStr);
+    matrixe2ee_outbound_megolm_session_mark_as_sent(Handle, Str);
+    matrixe2ee_outbound_megolm_session_encrypt(Handle, Str, Str, OutStr);
+    matrixe2ee_inbound_megolm_session_from_room_key(Handle, Str, Str, Str, OutHandle);
+    matrixe2ee_inbound_megolm_session_from_export(Handle, Str, OutHandle);
+    matrixe2ee_inbound_megolm_session_from_storage(Handle, Str, Str, Str, OutHandle);
+    matrixe2ee_inbound_megolm_session_decrypt(Handle, Str, OutStr);
+    matrixe2ee_inbound_megolm_session_decrypt_many(Handle, Str, OutStr);
+}
 
 unsafe extern "C" {
-    fn matrixe2ee_store_in_memory(
-        key: *const u8,
-        len: usize,
-        out: *mut Handle,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_store_open_sqlite(
-        path: *const c_char,
-        key: *const u8,
-        len: usize,
-        out: *mut Handle,
-        err: *mut Handle,
-    ) -> Status;
     fn matrixe2ee_store_free(store: Handle);
-    fn matrixe2ee_account_open(
-        store: Handle,
-        user: *const c_char,
-        device: *const c_char,
-        out: *mut Handle,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_account_identity_key(
-        account: Handle,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_account_device_keys(
-        account: Handle,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_account_keys_upload_request(
-        account: Handle,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_account_receive_keys_upload_response(
-        account: Handle,
-        http_status: u16,
-        body: *const c_char,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_account_encrypt_for_devices(
-        account: Handle,
-        items: *const c_char,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_account_decrypt_room_events(
-        account: Handle,
-        events: *const c_char,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
     fn matrixe2ee_account_free(account: Handle);
-    fn matrixe2ee_olm_channel_create_outbound_channel(
-        account: Handle,
-        keys: *const c_char,
-        key: *const c_char,
-        out: *mut Handle,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_olm_channel_create_from_encrypted_message(
-        account: Handle,
-        user: *const c_char,
-        identity: *const c_char,
-        content: *const c_char,
-        device: *const c_char,
-        fingerprint: *const c_char,
-        out: *mut Handle,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_olm_channel_encrypt(
-        channel: Handle,
-        event_type: *const c_char,
-        content: *const c_char,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_olm_channel_decrypt(
-        channel: Handle,
-        content: *const c_char,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
     fn matrixe2ee_olm_channel_free(channel: Handle);
-    fn matrixe2ee_outbound_megolm_session_create(
-        account: Handle,
-        room: *const c_char,
-        settings: *const c_char,
-        out: *mut Handle,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_outbound_megolm_session_get_session_key_for_sending(
-        session: Handle,
-        recipients: *const c_char,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_outbound_megolm_session_encrypt(
-        session: Handle,
-        event_type: *const c_char,
-        content: *const c_char,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
     fn matrixe2ee_outbound_megolm_session_free(session: Handle);
-    fn matrixe2ee_inbound_megolm_session_from_outbound_session(
-        outbound: Handle,
-        out: *mut Handle,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_inbound_megolm_session_from_room_key(
-        account: Handle,
-        sender_user_id: *const c_char,
-        sender_key: *const c_char,
-        content: *const c_char,
-        out: *mut Handle,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_inbound_megolm_session_decrypt(
-        session: Handle,
-        event: *const c_char,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
-    fn matrixe2ee_inbound_megolm_session_decrypt_many(
-        session: Handle,
-        events: *const c_char,
-        out: *mut *mut c_char,
-        err: *mut Handle,
-    ) -> Status;
     fn matrixe2ee_inbound_megolm_session_free(session: Handle);
     fn matrixe2ee_string_free(text: *mut c_char);
 }
@@ -156,13 +65,11 @@ impl Drop for Owned {
 /// A text of the library's.
 pub struct Text(*mut c_char);
 
-impl Text {
-    pub fn get(&self) -> &str {
-        self.as_c().to_str().unwrap()
-    }
+impl std::ops::Deref for Text {
+    type Target = CStr;
 
-    pub fn as_c(&self) -> &CStr {
-        // SAFETY: the library gives NUL-terminated UTF-8.
+    fn deref(&self) -> &CStr {
+        // SAFETY: the library gives NUL-terminated texts.
         unsafe { CStr::from_ptr(self.0) }
     }
 }
@@ -178,171 +85,177 @@ pub fn c(text: &str) -> CString {
     CString::new(text).unwrap()
 }
 
-fn handle(free: unsafe extern "C" fn(Handle), call: impl FnOnce(*mut Handle) -> Status) -> Owned {
+const NO_ERROR: OutHandle = null_mut();
+
+fn handle(free: unsafe extern "C" fn(Handle), call: impl FnOnce(OutHandle) -> i32) -> Owned {
     let mut out = null_mut();
     assert_eq!(call(&mut out), 0);
     Owned(out, free)
 }
 
-fn text(call: impl FnOnce(*mut *mut c_char) -> Status) -> Text {
+fn text(call: impl FnOnce(OutStr) -> i32) -> Text {
     let mut out = null_mut();
     assert_eq!(call(&mut out), 0);
     Text(out)
 }
 
-const KEY: [u8; 32] = [7; 32];
+fn channel(call: impl FnOnce(OutHandle) -> i32) -> Owned {
+    handle(matrixe2ee_olm_channel_free, call)
+}
+
+fn inbound(call: impl FnOnce(OutHandle) -> i32) -> Owned {
+    handle(matrixe2ee_inbound_megolm_session_free, call)
+}
+
+// SAFETY of all calls below: live handles, NUL-terminated texts, memory for the results.
+
+pub fn verify(object: &CStr, user: &CStr, key_id: &CStr, key: &CStr) {
+    let (object, user, key_id, key) =
+        (object.as_ptr(), user.as_ptr(), key_id.as_ptr(), key.as_ptr());
+    assert_eq!(unsafe { matrixe2ee_verify_signed_json(object, user, key_id, key, NO_ERROR) }, 0);
+}
 
 pub fn store(path: Option<&CStr>) -> Owned {
-    // SAFETY (here and below): live handles, NUL-terminated texts, memory for the results.
+    let key = [7; 32].as_ptr();
     handle(matrixe2ee_store_free, |out| unsafe {
         match path {
-            None => matrixe2ee_store_in_memory(KEY.as_ptr(), 32, out, null_mut()),
-            Some(path) => {
-                matrixe2ee_store_open_sqlite(path.as_ptr(), KEY.as_ptr(), 32, out, null_mut())
-            }
+            None => matrixe2ee_store_in_memory(key, 32, out, NO_ERROR),
+            Some(path) => matrixe2ee_store_open_sqlite(path.as_ptr(), key, 32, out, NO_ERROR),
         }
     })
 }
 
+pub fn shut_down(store: &Owned) {
+    assert_eq!(unsafe { matrixe2ee_store_shut_down(store.0, NO_ERROR) }, 0);
+}
+
 pub fn account(store: &Owned, user: &CStr, device: &CStr) -> Owned {
     handle(matrixe2ee_account_free, |out| unsafe {
-        matrixe2ee_account_open(store.0, user.as_ptr(), device.as_ptr(), out, null_mut())
+        matrixe2ee_account_open(store.0, user.as_ptr(), device.as_ptr(), out, NO_ERROR)
     })
 }
 
 pub fn identity_key(account: &Owned) -> Text {
-    text(|out| unsafe { matrixe2ee_account_identity_key(account.0, out, null_mut()) })
+    text(|out| unsafe { matrixe2ee_account_identity_key(account.0, out, NO_ERROR) })
 }
 
 pub fn device_keys(account: &Owned) -> Text {
-    text(|out| unsafe { matrixe2ee_account_device_keys(account.0, out, null_mut()) })
+    text(|out| unsafe { matrixe2ee_account_device_keys(account.0, out, NO_ERROR) })
 }
 
 pub fn keys_upload_request(account: &Owned) -> Text {
-    text(|out| unsafe { matrixe2ee_account_keys_upload_request(account.0, out, null_mut()) })
+    text(|out| unsafe { matrixe2ee_account_keys_upload_request(account.0, out, NO_ERROR) })
 }
 
 /// The server has taken the keys: only then does anybody use them.
 pub fn keys_uploaded(account: &Owned) {
     let body = c(r#"{"one_time_key_counts": {"signed_curve25519": 50}}"#);
     let status = unsafe {
-        matrixe2ee_account_receive_keys_upload_response(account.0, 200, body.as_ptr(), null_mut())
+        matrixe2ee_account_receive_keys_upload_response(account.0, 200, body.as_ptr(), NO_ERROR)
     };
     assert_eq!(status, 0);
 }
 
+pub fn encrypt_for_devices(account: &Owned, items: &CStr) -> Text {
+    let items = items.as_ptr();
+    text(|out| unsafe { matrixe2ee_account_encrypt_for_devices(account.0, items, out, NO_ERROR) })
+}
+
+pub fn decrypt_room_events(account: &Owned, events: &CStr) -> Text {
+    let events = events.as_ptr();
+    text(|out| unsafe { matrixe2ee_account_decrypt_room_events(account.0, events, out, NO_ERROR) })
+}
+
 pub fn outbound_channel(account: &Owned, keys: &CStr, key: &CStr) -> Owned {
-    handle(matrixe2ee_olm_channel_free, |out| unsafe {
-        matrixe2ee_olm_channel_create_outbound_channel(
-            account.0,
-            keys.as_ptr(),
-            key.as_ptr(),
-            out,
-            null_mut(),
-        )
+    let (keys, key) = (keys.as_ptr(), key.as_ptr());
+    channel(|out| unsafe {
+        matrixe2ee_olm_channel_create_outbound_channel(account.0, keys, key, out, NO_ERROR)
     })
 }
 
-pub fn inbound_channel(account: &Owned, user: &CStr, identity: &Text, content: &Text) -> Owned {
-    handle(matrixe2ee_olm_channel_free, |out| unsafe {
-        matrixe2ee_olm_channel_create_from_encrypted_message(
-            account.0,
-            user.as_ptr(),
-            identity.0,
-            content.0,
-            null(),
-            null(),
-            out,
-            null_mut(),
-        )
+pub fn inbound_channel(account: &Owned, user: &CStr, identity: &CStr, content: &CStr) -> Owned {
+    let (user, identity, content) = (user.as_ptr(), identity.as_ptr(), content.as_ptr());
+    let create = matrixe2ee_olm_channel_create_from_encrypted_message;
+    channel(|out| unsafe {
+        create(account.0, user, identity, content, null(), null(), out, NO_ERROR)
+    })
+}
+
+pub fn stored_channel(account: &Owned, user: &CStr, identity: &CStr) -> Owned {
+    let (user, identity) = (user.as_ptr(), identity.as_ptr());
+    channel(|out| unsafe {
+        matrixe2ee_olm_channel_create_from_storage(account.0, user, identity, out, NO_ERROR)
     })
 }
 
 pub fn olm_encrypt(channel: &Owned, event_type: &CStr, content: &CStr) -> Text {
+    let (event_type, content) = (event_type.as_ptr(), content.as_ptr());
     text(|out| unsafe {
-        matrixe2ee_olm_channel_encrypt(
-            channel.0,
-            event_type.as_ptr(),
-            content.as_ptr(),
-            out,
-            null_mut(),
-        )
+        matrixe2ee_olm_channel_encrypt(channel.0, event_type, content, out, NO_ERROR)
     })
 }
 
-pub fn olm_decrypt(channel: &Owned, content: &Text) -> Text {
-    text(|out| unsafe { matrixe2ee_olm_channel_decrypt(channel.0, content.0, out, null_mut()) })
+pub fn olm_decrypt(channel: &Owned, content: &CStr) -> Text {
+    let content = content.as_ptr();
+    text(|out| unsafe { matrixe2ee_olm_channel_decrypt(channel.0, content, out, NO_ERROR) })
 }
 
 pub fn room_session(account: &Owned, room: &CStr) -> Owned {
-    let session = handle(matrixe2ee_outbound_megolm_session_free, |out| unsafe {
-        matrixe2ee_outbound_megolm_session_create(account.0, room.as_ptr(), null(), out, null_mut())
-    });
-    let recipients = c(
-        r#"{"encryption": {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 10000}, "members": {}, "device_keys": {}}"#,
-    );
-    text(|out| unsafe {
-        matrixe2ee_outbound_megolm_session_get_session_key_for_sending(
-            session.0,
-            recipients.as_ptr(),
-            out,
-            null_mut(),
-        )
-    });
-    session
+    handle(matrixe2ee_outbound_megolm_session_free, |out| unsafe {
+        matrixe2ee_outbound_megolm_session_create(account.0, room.as_ptr(), null(), out, NO_ERROR)
+    })
+}
+
+pub fn keys_for_sending(session: &Owned, recipients: &CStr) -> Text {
+    let recipients = recipients.as_ptr();
+    let get = matrixe2ee_outbound_megolm_session_get_session_key_for_sending;
+    text(|out| unsafe { get(session.0, recipients, out, NO_ERROR) })
+}
+
+pub fn mark_as_sent(session: &Owned, devices: &CStr) {
+    let devices = devices.as_ptr();
+    let status =
+        unsafe { matrixe2ee_outbound_megolm_session_mark_as_sent(session.0, devices, NO_ERROR) };
+    assert_eq!(status, 0);
 }
 
 pub fn room_encrypt(session: &Owned, event_type: &CStr, content: &CStr) -> Text {
+    let (event_type, content) = (event_type.as_ptr(), content.as_ptr());
     text(|out| unsafe {
-        matrixe2ee_outbound_megolm_session_encrypt(
-            session.0,
-            event_type.as_ptr(),
-            content.as_ptr(),
-            out,
-            null_mut(),
-        )
-    })
-}
-
-pub fn room_receiver(outbound: &Owned) -> Owned {
-    handle(matrixe2ee_inbound_megolm_session_free, |out| unsafe {
-        matrixe2ee_inbound_megolm_session_from_outbound_session(outbound.0, out, null_mut())
-    })
-}
-
-pub fn room_decrypt(session: &Owned, event: &CStr) -> Text {
-    text(|out| unsafe {
-        matrixe2ee_inbound_megolm_session_decrypt(session.0, event.as_ptr(), out, null_mut())
-    })
-}
-
-pub fn room_decrypt_many(session: &Owned, events: &CStr) -> Text {
-    text(|out| unsafe {
-        matrixe2ee_inbound_megolm_session_decrypt_many(session.0, events.as_ptr(), out, null_mut())
+        matrixe2ee_outbound_megolm_session_encrypt(session.0, event_type, content, out, NO_ERROR)
     })
 }
 
 pub fn room_key(account: &Owned, user: &CStr, identity: &CStr, content: &CStr) -> Owned {
-    handle(matrixe2ee_inbound_megolm_session_free, |out| unsafe {
-        matrixe2ee_inbound_megolm_session_from_room_key(
-            account.0,
-            user.as_ptr(),
-            identity.as_ptr(),
-            content.as_ptr(),
-            out,
-            null_mut(),
-        )
+    let (user, identity, content) = (user.as_ptr(), identity.as_ptr(), content.as_ptr());
+    let from = matrixe2ee_inbound_megolm_session_from_room_key;
+    inbound(|out| unsafe { from(account.0, user, identity, content, out, NO_ERROR) })
+}
+
+pub fn exported(account: &Owned, session_data: &CStr) -> Owned {
+    let data = session_data.as_ptr();
+    inbound(|out| unsafe {
+        matrixe2ee_inbound_megolm_session_from_export(account.0, data, out, NO_ERROR)
     })
 }
 
-pub fn encrypt_for_devices(account: &Owned, items: &CStr) -> Text {
-    text(|out| unsafe {
-        matrixe2ee_account_encrypt_for_devices(account.0, items.as_ptr(), out, null_mut())
+pub fn stored_room_key(account: &Owned, room: &CStr, session_id: &CStr) -> Owned {
+    let (room, id) = (room.as_ptr(), session_id.as_ptr());
+    inbound(|out| unsafe {
+        matrixe2ee_inbound_megolm_session_from_storage(account.0, room, id, null(), out, NO_ERROR)
     })
 }
 
-pub fn decrypt_room_events(account: &Owned, events: &CStr) -> Text {
+pub fn room_decrypt(session: &Owned, event: &CStr) -> Text {
+    let event = event.as_ptr();
     text(|out| unsafe {
-        matrixe2ee_account_decrypt_room_events(account.0, events.as_ptr(), out, null_mut())
+        matrixe2ee_inbound_megolm_session_decrypt(session.0, event, out, NO_ERROR)
+    })
+}
+
+pub fn room_decrypt_many(session: &Owned, events: &CStr) -> Text {
+    let events = events.as_ptr();
+    text(|out| unsafe {
+        matrixe2ee_inbound_megolm_session_decrypt_many(session.0, events, out, NO_ERROR)
     })
 }

@@ -6,6 +6,7 @@ set -u
 package_of() {
     case $1 in
         jansson) echo libjansson-dev ;;
+        libolm) echo libolm-dev ;;
         venv) echo python3-venv ;;
         *) echo "$1" ;;
     esac
@@ -14,6 +15,7 @@ package_of() {
 there() {
     case $1 in
         jansson) pkg-config --exists jansson ;;
+        libolm) pkg-config --exists olm || echo '#include <olm/olm.h>' | cc -E - ;;
         binutils) command -v nm ;;
         venv) python3 -c 'import venv, ensurepip' ;;
         *) command -v "$1" ;;

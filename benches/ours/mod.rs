@@ -1,0 +1,51 @@
+//! The library itself, through its C ABI.
+
+mod accounts;
+mod batches;
+mod memory;
+mod olm;
+mod place;
+mod rooms;
+mod share;
+
+use crate::measure::Task;
+use place::{Place, free};
+
+pub const USER: &std::ffi::CStr = c"@alice:example.org";
+pub const DEVICE: &std::ffi::CStr = c"ALICEDEVICE";
+pub const MESSAGE: &std::ffi::CStr = c"m.room.message";
+
+/// The figure of one row, in memory or on disk; none where there is no such thing.
+pub fn measure(task: &Task, disk: bool) -> Option<f64> {
+    // What the library's symbols come from.
+    let _ = matrixe2ee::version();
+    let place = Place::new(disk, &task.folder);
+    Some(match task.row.as_str() {
+        "account" => accounts::account(task, &place),
+        "one_time_keys" => accounts::one_time_keys(task, &place),
+        "verify_device" if !disk => accounts::verify_device(task),
+        "outbound_channel" => olm::outbound_channel(task, &place),
+        "inbound_channel" => olm::inbound_channel(task, &place),
+        "olm_encrypt" => olm::encrypt(task, &place),
+        "olm_decrypt" => olm::decrypt(task, &place),
+        "ping_pong_encrypt" => olm::ping_pong(task, &place).0,
+        "ping_pong_decrypt" => olm::ping_pong(task, &place).1,
+        "megolm_encrypt" => rooms::encrypt(task, &place),
+        "megolm_decrypt" => rooms::decrypt(task, &place),
+        "backlog_in_order" => batches::backlog(task, &place, false),
+        "backlog_random" => batches::backlog(task, &place, true),
+        "deep_session" => batches::deep_session(task, &place),
+        "import_keys" => batches::import_keys(task, &place),
+        "share_existing" => share::existing(task, &place),
+        "share_new" => share::new(task, &place),
+        "share_whole" => share::whole(task, &place),
+        // Where syncing takes 5 ms (SYNC_MS), the file is in main memory: this disk adds nothing.
+        "durable" if disk => 1e6 / rooms::encrypt(task, &place),
+        "durable_5_ms" if disk => 1e6 / rooms::encrypt(task, &Place::new(true, &free())),
+        "durable_olm_5_ms" if disk => 1e6 / olm::encrypt(task, &Place::new(true, &free())),
+        "bytes_olm" if !disk => memory::olm_session(task),
+        "bytes_megolm" if !disk => memory::room_key(task),
+        "peak" if disk => memory::peak(task, &place),
+        _ => return None,
+    })
+}

@@ -1,0 +1,50 @@
+//! Messages of a room, one by one.
+
+use super::MESSAGE;
+use super::place::Place;
+use crate::c_abi::{self, Owned, c};
+use crate::measure::{Task, Timer};
+use crate::texts::{self, ROOM, SENDER};
+
+/// A session that has its recipients: none, and nothing that ends it early.
+pub fn session(account: &Owned) -> Owned {
+    let session = c_abi::room_session(account, &c(ROOM));
+    let recipients = c(
+        r#"{"encryption": {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 10000}, "members": {}, "device_keys": {}}"#,
+    );
+    c_abi::keys_for_sending(&session, &recipients);
+    session
+}
+
+pub fn encrypt(task: &Task, place: &Place) -> f64 {
+    let session = session(&place.alice());
+    let content = c(&texts::content(task.size).to_string());
+    let mut timer = Timer::default();
+    for _ in 0..task.count {
+        timer.time(|| c_abi::room_encrypt(&session, MESSAGE, &content));
+    }
+    place.result(&timer)
+}
+
+pub fn decrypt(task: &Task, place: &Place) -> f64 {
+    let traffic = task.read(&format!("events-{}.json", task.size));
+    let session = &receive_keys(&place.alice(), &traffic)[0];
+    let mut timer = Timer::default();
+    for event in traffic["events"].as_array().unwrap().iter().take(task.count) {
+        let event = c(&event.to_string());
+        timer.time(|| c_abi::room_decrypt(session, &event));
+    }
+    place.result(&timer)
+}
+
+/// As if the room keys had come through a channel.
+pub fn receive_keys(account: &Owned, traffic: &serde_json::Value) -> Vec<Owned> {
+    let sender_key = c(traffic["sender_key"].as_str().unwrap());
+    let sessions = traffic["sessions"].as_array().unwrap().iter();
+    sessions
+        .map(|session| {
+            let key = c(&session["room_key"].to_string());
+            c_abi::room_key(account, &c(SENDER), &sender_key, &key)
+        })
+        .collect()
+}
