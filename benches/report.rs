@@ -83,8 +83,7 @@ fn verdict(line: &Line) -> (String, String) {
     };
     let Some(value) = value else { return (text, "-".to_owned()) };
     let times = if more_is_better { aim / value } else { value / aim };
-    // What is missed by less than 1 % is as the table shows it: met.
-    let met = if times < 1.01 {
+    let met = if times <= 1.0 {
         "yes".to_owned()
     } else {
         format!("no, {:.0} % over", (times - 1.0) * 100.0)

@@ -170,6 +170,7 @@ pub(super) const BEGINNING: &[Step] = &[
             Err(error) if error.name() == "UNABLE_TO_DECRYPT" => Ok(()),
             result => result,
         },
+        is_relaxed: true,
         ..STEP
     },
     Step {
