@@ -13,7 +13,8 @@ use crate::error::{E2eeError, Result};
 use crate::json::{self, EVENT_LIMIT};
 use crate::libolm_pickles;
 use crate::megolm::{Arrival, InboundImport, OutboundImport};
-use crate::olm::OlmChannel;
+use crate::olm::{OlmChannel, Origins};
+use crate::public_keys;
 use crate::store::Batch;
 
 /// How many sessions are committed at once. All sessions with one device stay together.
@@ -26,7 +27,7 @@ pub struct Report {
     pub imported: usize,
     /// Stored before, and able to decrypt more now.
     pub merged: usize,
-    /// Stored before, and unchanged.
+    /// Stored before, and unchanged, or erased here: such a session does not come back.
     pub known: usize,
     /// Olm sessions that their channel has no room for: it holds as many newer ones as it may.
     pub surplus: usize,
@@ -112,6 +113,9 @@ impl Report {
         match error {
             E2eeError::StoreIo { .. }
             | E2eeError::StoreClosed { .. }
+            // Of the store's records: a pickle fails otherwise.
+            | E2eeError::Corrupt { .. }
+            | E2eeError::NewerFormat { .. }
             | E2eeError::Forked { .. }
             | E2eeError::Busy { .. }
             | E2eeError::Panic { .. } => Err(error),
@@ -156,7 +160,9 @@ fn read_unit(index: usize, item: &RawValue) -> Result<Unit> {
     match json::text(&object, "kind")? {
         "olm" => Ok(Unit::Channel {
             user_id: text("user_id")?,
-            identity_key: text("identity_key")?,
+            // One device is one unit, with its base64 padded or not.
+            identity_key: public_keys::curve25519("identity_key", &text("identity_key")?)?
+                .to_base64(),
             pickles: vec![(index, text("pickle")?)],
         }),
         "inbound_megolm" => {
@@ -194,12 +200,14 @@ fn import_chunk(
     let mut batch = Batch::new();
     let mut inbound = InboundImport::new(account);
     let mut outbound = OutboundImport::new(account, now);
+    let mut origins = Origins::default();
     for unit in units {
         match unit {
             Unit::Channel { user_id, identity_key, pickles } => {
                 match OlmChannel::with_partner(account, &user_id, &identity_key) {
                     Ok(channel) => {
-                        import_channel(&channel, pickles, pickle_key, &mut batch, report)?;
+                        let to = (&mut origins, &mut batch);
+                        import_channel(&channel, pickles, pickle_key, to, report)?;
                     }
                     Err(error) => {
                         for (index, _) in pickles {
@@ -239,14 +247,14 @@ fn import_channel(
     channel: &OlmChannel,
     pickles: Vec<(usize, String)>,
     pickle_key: &[u8],
-    batch: &mut Batch,
+    (origins, batch): (&mut Origins, &mut Batch),
     report: &mut Report,
 ) -> Result<()> {
     let mut sessions: Vec<Session> = Vec::new();
     let mut indices = Vec::new();
     for (index, pickle) in pickles {
         let session = libolm_pickles::olm_session(&pickle, pickle_key)
-            .and_then(|session| channel.check_member(&session).map(|()| session));
+            .and_then(|session| channel.check_member(&session, origins).map(|()| session));
         match session {
             Ok(session) => {
                 sessions.push(session);
@@ -255,7 +263,7 @@ fn import_channel(
             Err(error) => report.fail(index, error)?,
         }
     }
-    match channel.add_unpickled(sessions, batch) {
+    match channel.add_unpickled(sessions, origins, batch) {
         Ok(arrivals) => {
             report.imported = report.imported.saturating_add(arrivals.added);
             report.known = report.known.saturating_add(arrivals.known);

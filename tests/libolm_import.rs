@@ -438,6 +438,11 @@ proptest! {
         }
         use_everything(&device, &fixture, &libolm::seal(&plaintext, &key), &key);
         let items = olm_items(&fixture);
-        import(&device.account, &items, &key, [3, 0, 0, 0]);
+        // One of them may have been used and erased above: it does not come back.
+        let list = json!(items).to_string();
+        let report = v(&device.account.import_libolm_sessions(&list, key).unwrap());
+        prop_assert_eq!(&report["failed"], &json!([]));
+        let numbers = ["imported", "known"].map(|name| report[name].as_u64().unwrap());
+        prop_assert!(numbers == [3, 0] || numbers == [2, 1], "{:?}", report);
     }
 }

@@ -167,3 +167,48 @@ fn pickles_that_do_not_belong_are_refused_and_nothing_is_stored() {
     }
     import(json!([good]).to_string(), KEY.to_vec()).unwrap();
 }
+
+#[test]
+fn a_session_that_was_started_here_has_one_channel_and_its_ratchet_is_not_used_twice() {
+    let mut before = Before::new(0);
+    let config = vodozemac::olm::SessionConfig::version_1();
+    let key = before.alice.one_time_key();
+    let key = key.as_object().unwrap().values().next().unwrap()["key"].as_str().unwrap();
+    let key = vodozemac::Curve25519PublicKey::from_base64(key).unwrap();
+    let partner = before.alice.account.curve25519_key();
+    let session = before.bob.account.create_outbound_session(config, partner, key).unwrap();
+    let pickles = json!([session.pickle().encrypt(&KEY)]).to_string();
+    let bob = device(&before, in_memory());
+    before.import(&bob.account, &pickles).unwrap();
+    let carol = RawDevice::new("@carol:c.org", "CAROL").identity_key();
+    let alice = before.alice.identity_key();
+    for (user, key) in [("@alice:a.org", &carol), ("@carol:c.org", &alice)] {
+        let from = OlmChannel::from_vodozemac_pickles;
+        let imported = from(&bob.account, user, key, &pickles, KEY.to_vec());
+        fails_saying(imported, "INVALID_FIELD", "another device");
+        let stored = OlmChannel::create_from_storage(&bob.account, user, key);
+        fails(stored, "NOT_FOUND");
+    }
+}
+
+#[test]
+fn a_session_that_made_room_for_another_does_not_come_back() {
+    let mut before = Before::new(8);
+    let one_time_key = before.bob.one_time_key();
+    let directory = SqliteDirectory::new();
+    let bob = device(&before, directory.open());
+    let channel = before.import(&bob.account, &before.pickles(0..8)).unwrap();
+    let mut ninth = before.alice.session_to(&bob, &one_time_key);
+    channel.decrypt(&before.alice.say(&mut ninth, &bob)).unwrap();
+    assert!(!before.heard_in(&channel, &bob, 0)); // D24, SEC-38
+    channel.erase().unwrap();
+    let after = Device::open_in(directory.crashed().open(), "@bob:b.org", "BOB");
+    for number in [0, 1] {
+        let pickle = before.pickles(number..number + 1);
+        fails_saying(before.import(&after.account, &pickle), "ALREADY_EXISTS", "erased");
+    }
+    // What was never here still comes.
+    before.add();
+    let channel = before.import(&after.account, &before.pickles(0..9)).unwrap();
+    assert_eq!(channel.session_count().unwrap(), 1);
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use vodozemac::olm::{Session, SessionPickle};
 
 use super::OlmChannel;
+use super::origin::Origins;
 use super::record::{ChannelState, Fingerprint, MAX_SESSIONS, put_channel, put_session};
 use crate::account::{Account, pickle_error, vodozemac_pickle_key};
 use crate::error::{E2eeError, Result};
@@ -32,7 +33,8 @@ impl OlmChannel {
         pickles: &[&str],
         pickle_key: &[u8],
     ) -> Result<Self> {
-        let _entered = account.enter()?;
+        // Alone, so that no other call brings the same session into another channel meanwhile.
+        let _entered = account.enter_alone()?;
         let channel = Self::with_partner(account, partner_user_id, partner_identity_key)?;
         channel.adopt_all(pickles, |pickle| libolm_pickles::olm_session(pickle, pickle_key))?;
         channel.keep();
@@ -48,7 +50,8 @@ impl OlmChannel {
         pickles: &[&str],
         pickle_key: &[u8],
     ) -> Result<Self> {
-        let _entered = account.enter()?;
+        // Alone, so that no other call brings the same session into another channel meanwhile.
+        let _entered = account.enter_alone()?;
         let pickle_key = vodozemac_pickle_key(pickle_key)?;
         let channel = Self::with_partner(account, partner_user_id, partner_identity_key)?;
         channel.adopt_all(pickles, |pickle| {
@@ -69,15 +72,16 @@ impl OlmChannel {
         Self::named(account, partner_user_id, partner_key)
     }
 
-    /// A session must have been started by this account or by the partner.
-    pub(crate) fn check_member(&self, session: &Session) -> Result<()> {
+    /// A session must have been started by this account or by the partner, and belong to no other
+    /// channel.
+    pub(crate) fn check_member(&self, session: &Session, origins: &Origins) -> Result<()> {
         let starter = session.session_keys().identity_key;
         let known = [self.account.identity_public_key(), &self.partner_identity_key];
-        if known.iter().any(|key| key.as_bytes() == starter.as_bytes()) {
-            Ok(())
-        } else {
-            Err(E2eeError::invalid_field("pickles", "has a session between other devices"))
+        if known.iter().all(|key| key.as_bytes() != starter.as_bytes()) {
+            let problem = "has a session between other devices";
+            return Err(E2eeError::invalid_field("pickles", problem));
         }
+        origins.knows(self, &session.session_id()).map(drop)
     }
 
     /// Adds sessions as older than the channel's own, or as a new channel; for a caller that has
@@ -85,45 +89,33 @@ impl OlmChannel {
     pub(crate) fn add_unpickled(
         &self,
         sessions: Vec<Session>,
+        origins: &mut Origins,
         batch: &mut Batch,
     ) -> Result<Arrivals> {
         self.shared.unload()?;
         let mut state = self.load()?.unwrap_or_else(empty_channel);
-        self.add_older(&mut state, sessions, batch)
+        self.add_older(&mut state, sessions, origins, batch)
     }
 
+    /// For a caller that has entered the account alone.
     fn adopt_all(&self, pickles: &[&str], read: impl Fn(&str) -> Result<Session>) -> Result<()> {
+        let mut origins = Origins::default();
         let mut sessions = Vec::new();
         for pickle in pickles {
             let session = read(pickle)?;
-            self.check_member(&session)?;
+            self.check_member(&session, &origins)?;
             sessions.push(session);
         }
         if sessions.is_empty() {
             return Err(E2eeError::invalid_field("pickles", "is empty"));
         }
-        self.adopt(sessions)
-    }
-
-    fn adopt(&self, sessions: Vec<Session>) -> Result<()> {
-        let mut sessions = Some(sessions);
-        let mut add = |state: &mut ChannelState| {
-            let mut batch = Batch::new();
-            self.add_older(state, sessions.take().unwrap_or_default(), &mut batch)?;
-            self.account.vault().commit(batch)
-        };
-        let created = self.shared.create(
-            || self.load(),
-            || {
-                let mut state = empty_channel();
-                add(&mut state)?;
-                Ok(state)
-            },
-        );
-        match created {
-            Err(E2eeError::AlreadyExists { .. }) => self.state()?.change(add),
-            other => other,
+        let mut batch = Batch::new();
+        let arrivals = self.add_unpickled(sessions, &mut origins, &mut batch)?;
+        if arrivals.added == 0 && self.load()?.is_none() {
+            let detail = "the sessions were erased here, and do not come back";
+            return Err(E2eeError::already_exists(detail));
         }
+        self.account.vault().commit(batch)
     }
 
     /// Puts sessions before the channel's own, up to the limit.
@@ -131,14 +123,21 @@ impl OlmChannel {
         &self,
         state: &mut ChannelState,
         sessions: Vec<Session>,
+        origins: &mut Origins,
         batch: &mut Batch,
     ) -> Result<Arrivals> {
         let total = sessions.len();
         let mut added: Vec<Session> = Vec::new();
+        let mut unnoted = Vec::new();
         for session in sessions {
             let id = session.session_id();
-            let known = state.sessions.iter().chain(&added).any(|other| other.session_id() == id);
-            if !known {
+            let known = origins.knows(self, &id)?;
+            if state.sessions.iter().any(|other| other.session_id() == id) {
+                if !known {
+                    // Imported by an earlier version.
+                    unnoted.push(id);
+                }
+            } else if !known && added.iter().all(|other| other.session_id() != id) {
                 added.push(session);
             }
         }
@@ -147,12 +146,15 @@ impl OlmChannel {
         let surplus = added.len().saturating_sub(room);
         added.drain(..surplus);
         let arrivals = Arrivals { added: added.len(), known, surplus };
-        if added.is_empty() {
-            return Ok(arrivals);
-        }
         // First what can fail: the batch must not keep half a channel.
         for session in &added {
             self.account.note_imported_session(&session.session_keys(), batch)?;
+        }
+        for session_id in unnoted.into_iter().chain(added.iter().map(Session::session_id)) {
+            origins.put(self, session_id, batch)?;
+        }
+        if added.is_empty() {
+            return Ok(arrivals);
         }
         for session in &added {
             put_session(self, session, batch)?;

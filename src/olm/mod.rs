@@ -7,6 +7,7 @@ mod decrypt;
 mod encrypt;
 mod envelope;
 mod import;
+mod origin;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use crate::store::{Batch, Live, LiveGuard, RecordKey};
 pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
+pub(crate) use origin::Origins;
 pub(crate) use record::{ChannelState, Fingerprint, FingerprintKey};
 
 /// How often a new session with one device may be asked for (D32).
@@ -215,7 +217,7 @@ impl OlmChannel {
         Ok(true)
     }
 
-    /// Deletes the channel and its sessions.
+    /// Deletes the channel and its sessions. Those that came from elsewhere cannot again.
     pub fn erase(&self) -> Result<()> {
         let _entered = self.enter()?;
         self.shared.erase(

@@ -16,8 +16,13 @@ pub(crate) const FALLBACK_SESSIONS: &str = "olm_fallback_session";
 pub(crate) const OLM_CHANNELS: &str = "olm_channel";
 /// [user, device, partner user, partner identity key, session ID].
 pub(crate) const OLM_SESSIONS: &str = "olm_session";
+/// [user, device, session ID]: the one channel of a session that came from elsewhere, for good.
+pub(crate) const OLM_IMPORTS: &str = "olm_import";
 /// [user, device, room, session ID].
 pub(crate) const OUTBOUND_SESSIONS: &str = "outbound_megolm_session";
+/// [user, device, session ID]: the one room that a session ID may belong to; if it came from
+/// elsewhere, for good.
+pub(crate) const OUTBOUND_ROOMS: &str = "outbound_megolm_room";
 /// [user, device, room]: the room's current session.
 pub(crate) const OUTBOUND_CURRENT: &str = "outbound_megolm_current";
 /// [user, device, room, session ID, recipient user].
@@ -30,12 +35,14 @@ pub(crate) const INBOUND_ROOMS: &str = "inbound_megolm_room";
 pub(crate) const INBOUND_REPLAYS: &str = "inbound_megolm_replay";
 
 /// Every collection whose records stand under (user, device).
-pub(crate) const OF_AN_ACCOUNT: [&str; 10] = [
+pub(crate) const OF_AN_ACCOUNT: [&str; 12] = [
     ACCOUNTS,
     FALLBACK_SESSIONS,
     OLM_CHANNELS,
     OLM_SESSIONS,
+    OLM_IMPORTS,
     OUTBOUND_SESSIONS,
+    OUTBOUND_ROOMS,
     OUTBOUND_CURRENT,
     OUTBOUND_SHARES,
     INBOUND_SESSIONS,

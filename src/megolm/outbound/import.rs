@@ -1,15 +1,15 @@
 //! Outbound sessions from libolm pickles. A pickle does not say when the session was made nor who
 //! has its key.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use vodozemac::megolm::GroupSession;
 
 use super::record::{self, OutboundState};
-use super::{OutboundMegolmSession, Settings};
+use super::{OutboundMegolmSession, Settings, room};
 use crate::account::Account;
-use crate::error::Result;
+use crate::error::{E2eeError, Result};
 use crate::identifiers::check_room_id;
 use crate::libolm_pickles;
 use crate::public_keys;
@@ -33,9 +33,14 @@ impl OutboundMegolmSession {
         outbound.shared.state.create(
             || outbound.load(),
             || {
+                if room::knows(&outbound)? {
+                    let detail = "the session was erased here, and does not come back";
+                    return Err(E2eeError::already_exists(detail));
+                }
                 let mut batch = Batch::new();
                 let state = OutboundState::imported(session, now);
                 record::put(&outbound, &state, &mut batch)?;
+                room::put(&outbound, true, &mut batch)?;
                 if record::current(account, room_id)?.is_none() {
                     record::put_current(&outbound, &mut batch)?;
                 }
@@ -66,17 +71,18 @@ impl OutboundState {
 pub(crate) struct OutboundImport<'a> {
     account: &'a Arc<Account>,
     now: i64,
-    added: BTreeSet<(String, String)>,
+    /// The room of each session that the batch ties to one.
+    added: BTreeMap<String, String>,
     rooms: BTreeSet<String>,
 }
 
 impl<'a> OutboundImport<'a> {
     pub(crate) fn new(account: &'a Arc<Account>, now: i64) -> Self {
-        Self { account, now, added: BTreeSet::new(), rooms: BTreeSet::new() }
+        Self { account, now, added: BTreeMap::new(), rooms: BTreeSet::new() }
     }
 
-    /// As `OutboundMegolmSession::from_libolm_pickle`; false if it is stored already, which changes
-    /// nothing: the stored one may have encrypted since.
+    /// As `OutboundMegolmSession::from_libolm_pickle`; false if it is stored or was erased, which
+    /// changes nothing: the stored one may have encrypted since.
     pub(crate) fn add_libolm_pickle(
         &mut self,
         room_id: &str,
@@ -87,18 +93,29 @@ impl<'a> OutboundImport<'a> {
         let session = read(room_id, pickle, pickle_key)?;
         let session_id = session.session_id();
         let outbound = OutboundMegolmSession::named(self.account, room_id, &session_id);
-        let name = (room_id.to_owned(), session_id);
-        if self.added.contains(&name) || outbound.load()?.is_some() {
+        if let Some(room) = self.added.get(&session_id) {
+            return if room == room_id { Ok(false) } else { Err(room::belongs_elsewhere()) };
+        }
+        let known = room::knows(&outbound)?;
+        let stored = outbound.load()?.is_some();
+        if stored && !known {
+            // By an earlier version.
+            room::put(&outbound, true, batch)?;
+            self.added.insert(session_id, room_id.to_owned());
+            return Ok(false);
+        }
+        if known {
             return Ok(false);
         }
         let is_first =
             !self.rooms.contains(room_id) && record::current(self.account, room_id)?.is_none();
         record::put(&outbound, &OutboundState::imported(session, self.now), batch)?;
+        room::put(&outbound, true, batch)?;
         if is_first {
             record::put_current(&outbound, batch)?;
             self.rooms.insert(room_id.to_owned());
         }
-        self.added.insert(name);
+        self.added.insert(session_id, room_id.to_owned());
         Ok(true)
     }
 }

@@ -4,6 +4,7 @@ mod encrypt;
 mod import;
 mod record;
 mod reserve;
+mod room;
 mod rotation;
 mod share;
 mod shared;
@@ -127,6 +128,7 @@ impl OutboundMegolmSession {
                 let state = OutboundState::new(session, now, settings);
                 let mut batch = Batch::new();
                 record::put(&outbound, &state, &mut batch)?;
+                room::put(&outbound, false, &mut batch)?;
                 record::put_current(&outbound, &mut batch)?;
                 account.vault().commit(batch)?;
                 Ok(state)
@@ -237,7 +239,7 @@ impl OutboundMegolmSession {
         })
     }
 
-    /// Deletes the session, and to whom it was sent.
+    /// Deletes the session, and to whom it was sent. If it came from elsewhere, it cannot again.
     pub fn erase(&self) -> Result<()> {
         let _entered = self.enter()?;
         let gate = gate(&self.account, &self.room_id);
@@ -247,6 +249,7 @@ impl OutboundMegolmSession {
             || {
                 let mut batch = Batch::new();
                 record::delete(self, &mut batch)?;
+                room::put_erased(self, &mut batch)?;
                 self.account.vault().commit(batch)
             },
         )?;
