@@ -62,10 +62,8 @@ pub fn describe() -> String {
     let compiler = compiler.split(" (").next().unwrap_or_default();
     let kernel = output("uname", &["-sr"]);
     let date = output("date", &["+%-d %B %Y"]);
-    let virtual_machine = match output("systemd-detect-virt", &[]).as_str() {
-        "" | "none" => String::new(),
-        name => format!(", virtual ({name})"),
-    };
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let virtual_machine = if info.contains(" hypervisor") { ", virtual" } else { "" };
     let cores = cores();
     format!(
         "{}, {cores} cores{virtual_machine}; {kernel}; {compiler}, release profile; {date}",

@@ -80,8 +80,13 @@ pub const ROWS: &[Row] = &[
     row("share_new", "room key for 10,000 devices, new channels, each", 10_000)
         .aim(Aim::Disk(1.0))
         .rounds(3),
-    row("share_whole", "the same, 1,000 existing, until marked as sent, each", 1000),
-    row("share_whole", "the same, 10,000 existing, until marked as sent, each", 10_000).rounds(3),
+    row("share_whole", "the same until marked as sent, 1,000 devices, channels exist, each", 1000),
+    row(
+        "share_whole",
+        "the same until marked as sent, 10,000 devices, channels exist, each",
+        10_000,
+    )
+    .rounds(3),
     row("import_keys", "import of 10,000 exported room keys, each", 10_000).aim(Aim::Memory(1.5)),
     row("durable", "Megolm encryptions of 1 KiB, durable, a second", 3200),
     row("durable_5_ms", "the same where syncing costs 5 ms, a second", 3200)

@@ -3,10 +3,12 @@
 
 mod ffi;
 mod keys;
+#[allow(dead_code)] // Each program uses its part.
 #[path = "../../../../measure.rs"]
 mod measure;
 mod olm;
 mod rooms;
+#[allow(dead_code)]
 #[path = "../../../../texts.rs"]
 mod texts;
 

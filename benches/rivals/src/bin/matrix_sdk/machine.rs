@@ -2,7 +2,9 @@
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use matrix_sdk_crypto::store::CryptoStore;
 use matrix_sdk_crypto::{OlmMachine, OlmMachineBuilder};
 use matrix_sdk_sqlite::SqliteCryptoStore;
 use ruma::{device_id, user_id};
@@ -25,9 +27,9 @@ fn alice() -> OlmMachineBuilder {
     OlmMachineBuilder::new(user_id!("@alice:example.org"), device_id!("ALICEDEVICE"))
 }
 
-async fn open(builder: OlmMachineBuilder, folder: &Path) -> OlmMachine {
-    let store = SqliteCryptoStore::open_with_key(folder, Some(&[7; 32])).await.unwrap();
-    builder.with_crypto_store(store).build().await.unwrap()
+/// The store in this folder; it can be closed apart from the machine.
+async fn store(folder: &Path) -> Arc<SqliteCryptoStore> {
+    Arc::new(SqliteCryptoStore::open_with_key(folder, Some(&[7; 32])).await.unwrap())
 }
 
 impl Place {
@@ -45,8 +47,7 @@ impl Place {
         if !self.disk {
             return alice();
         }
-        let store = SqliteCryptoStore::open_with_key(self.next_folder(), Some(&[7; 32])).await;
-        alice().with_crypto_store(store.unwrap())
+        alice().with_crypto_store(store(&self.next_folder()).await)
     }
 
     pub async fn alice(&self) -> OlmMachine {
@@ -67,14 +68,15 @@ impl Place {
         let kept = self.folder.path().parent().unwrap().join(name);
         if !kept.exists() {
             let scratch = tempfile::tempdir_in(free()).unwrap();
-            let machine = open(alice(), scratch.path()).await;
+            let store = store(scratch.path()).await;
+            let machine = alice().with_crypto_store(store.clone()).build().await.unwrap();
             prepare(&machine).await;
-            drop(machine);
+            store.close().await.unwrap();
             copy(scratch.path(), &kept);
         }
         let folder = self.next_folder();
         copy(&kept, &folder);
-        open(alice(), &folder).await
+        alice().with_crypto_store(store(&folder).await).build().await.unwrap()
     }
 
     /// On disk, fewer of what waits for the disk each time.
@@ -87,13 +89,10 @@ impl Place {
     }
 }
 
-/// The files of a store, the log among them.
+/// A store that is closed: one file, without a log.
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let copy = to.join(path.file_name().unwrap());
-        std::fs::copy(path, &copy).unwrap();
-        std::fs::File::open(copy).unwrap().sync_all().unwrap();
-    }
+    let name = "matrix-sdk-crypto.sqlite3";
+    std::fs::copy(from.join(name), to.join(name)).unwrap();
+    std::fs::File::open(to.join(name)).unwrap().sync_all().unwrap();
 }

@@ -4,10 +4,12 @@
 mod devices;
 mod keys;
 mod machine;
+#[allow(dead_code)] // Each program uses its part.
 #[path = "../../../../measure.rs"]
 mod measure;
 mod rooms;
 mod share;
+#[allow(dead_code)]
 #[path = "../../../../texts.rs"]
 mod texts;
 
