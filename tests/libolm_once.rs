@@ -194,7 +194,7 @@ fn a_damaged_store_stops_the_import_and_is_no_fault_of_the_sessions() {
         let place = place.copy();
         let store = Store::foreign(Arc::new(place.clone()), vec![7; 32]).unwrap();
         let account = Account::open(&store, text(user), text(device)).unwrap();
-        place.arm(at, Fault::Lie(Lie::AlteredValue));
+        place.arm(at, Fault::LiesOnce(Lie::AlteredValue));
         let result = account.import_libolm_sessions(&list, moved.key());
         let struck = place.disarm();
         match result {
