@@ -864,8 +864,12 @@ matrixe2ee_status matrixe2ee_account_list_sessions(
 /// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
 /// "merged" sessions were stored and can decrypt more now; "surplus" ones were left
 /// out because their channel has 8 newer ones; "failed" ones spoil no other.
+/// A session belongs to one room or channel. An outbound or Olm session that was
+/// erased here does not come back, nor does an Olm session that made room for
+/// another, for its ratchet would be used twice: it counts as "known".
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED.
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED, CORRUPT
+/// and NEWER_FORMAT (of the store; a pickle's faults stand in "failed").
 matrixe2ee_status matrixe2ee_account_import_libolm_sessions(
     const matrixe2ee_account *account,
     const char *sessions,
@@ -965,8 +969,12 @@ matrixe2ee_status matrixe2ee_olm_channel_create_from_storage(
 /// call.
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
-/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, or a session
-/// between other devices), INVALID_KEY.
+/// A session belongs to one channel. A session that was erased here, or made room
+/// for another, does not come back: its ratchet would be used twice.
+///
+/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, a session
+/// between other devices or of another channel), INVALID_KEY, ALREADY_EXISTS (all of
+/// them were erased here).
 matrixe2ee_status matrixe2ee_olm_channel_from_libolm_pickles(
     const matrixe2ee_account *account,
     const char *partner_user_id,
@@ -988,7 +996,8 @@ matrixe2ee_status matrixe2ee_olm_channel_from_libolm_pickles(
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
 /// Errors: WRONG_KEY, INVALID_LENGTH (pickle_key_len is not 32), INVALID_JSON,
-/// INVALID_FIELD (not such a pickle), INVALID_KEY.
+/// INVALID_FIELD (not such a pickle, or a session of another channel), INVALID_KEY,
+/// ALREADY_EXISTS (all of them were erased here; they do not come back).
 matrixe2ee_status matrixe2ee_olm_channel_from_vodozemac_pickles(
     const matrixe2ee_account *account,
     const char *partner_user_id,
@@ -1181,8 +1190,12 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_create_from_storage(
 /// \param out the session, to be released with
 /// matrixe2ee_outbound_megolm_session_free().
 ///
-/// Errors: ALREADY_EXISTS (what is stored may have encrypted since), WRONG_KEY,
-/// INVALID_FIELD (not such a pickle), CLOCK_FAILED.
+/// A session belongs to one room. A session that was erased here does not come back:
+/// its ratchet would be used twice.
+///
+/// Errors: ALREADY_EXISTS (what is stored, or was, may have encrypted since),
+/// WRONG_ROOM (it belongs to another room), WRONG_KEY, INVALID_FIELD (not such a
+/// pickle), CLOCK_FAILED.
 matrixe2ee_status matrixe2ee_outbound_megolm_session_from_libolm_pickle(
     const matrixe2ee_account *account,
     const char *room_id,
@@ -1239,7 +1252,8 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending
 /// \param devices the "device" objects that
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
 /// For a session that was taken over, the first call tells who has its key already:
-/// full device keys, as from /keys/query.
+/// full device keys, as from /keys/query, or [] if nobody has. An entry that cannot
+/// be read is INVALID_FIELD then, and nothing changes.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(

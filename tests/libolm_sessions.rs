@@ -363,7 +363,21 @@ fn an_outbound_session_hands_out_no_key_before_it_is_told_who_has_it() {
     // M13: who has it is not known, so nobody can be said to be gone.
     let error = fails(outbound.get_session_key_for_sending(&here), "SESSION_EXPIRED");
     assert_eq!(v(&error.to_json())["reason"], "recipients_unknown");
+    // An entry that cannot be read might be somebody who has the key.
+    let mut bad_key = keys.clone();
+    bad_key["keys"]["curve25519:THEIRS"] = json!("?");
+    let mut bad_user = keys.clone();
+    bad_user["user_id"] = json!("them");
+    for bad in [json!(5), json!({"user_id": user}), bad_key, bad_user] {
+        for list in [json!([bad]), json!([keys, bad])] {
+            let error = fails(outbound.mark_as_sent(&list.to_string()), "INVALID_FIELD");
+            assert_eq!(v(&error.to_json())["field"], "devices");
+            fails(outbound.get_session_key_for_sending(&here), "SESSION_EXPIRED");
+        }
+    }
     outbound.mark_as_sent(&json!([keys]).to_string()).unwrap();
+    // From then on the list is a report, of which what cannot be read is left out.
+    outbound.mark_as_sent("[5]").unwrap();
     // Stored, and from here on as in any session
     let device = Device::open_in(directory.crashed().open(), moved.us("user_id"), "MOVING");
     let room_id = text(&moved.fixture["our_room_id"]);
@@ -377,6 +391,12 @@ fn an_outbound_session_hands_out_no_key_before_it_is_told_who_has_it() {
     device.clock.advance(7 * DAY + 1);
     let error = fails(outbound.encrypt(NOTE, "{}"), "SESSION_EXPIRED");
     assert_eq!(v(&error.to_json())["reason"], "time");
+    // Only an empty list says that nobody has it.
+    let moved = Move::new();
+    let outbound = moved.outbound().unwrap();
+    outbound.mark_as_sent("[]").unwrap();
+    let lines = v(&outbound.get_session_key_for_sending(&here).unwrap());
+    assert_eq!(lines.as_array().unwrap().len(), 1);
 }
 
 #[test]

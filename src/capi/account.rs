@@ -376,8 +376,12 @@ pub unsafe extern "C" fn matrixe2ee_account_list_sessions(
 /// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
 /// "merged" sessions were stored and can decrypt more now; "surplus" ones were left
 /// out because their channel has 8 newer ones; "failed" ones spoil no other.
+/// A session belongs to one room or channel. An outbound or Olm session that was
+/// erased here does not come back, nor does an Olm session that made room for
+/// another, for its ratchet would be used twice: it counts as "known".
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED.
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED, CORRUPT
+/// and NEWER_FORMAT (of the store; a pickle's faults stand in "failed").
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_account_import_libolm_sessions(
     account: *const matrixe2ee_account,

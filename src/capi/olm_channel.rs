@@ -135,8 +135,12 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_storage(
 /// call.
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
-/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, or a session
-/// between other devices), INVALID_KEY.
+/// A session belongs to one channel. A session that was erased here, or made room
+/// for another, does not come back: its ratchet would be used twice.
+///
+/// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, a session
+/// between other devices or of another channel), INVALID_KEY, ALREADY_EXISTS (all of
+/// them were erased here).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_from_libolm_pickles(
     account: *const matrixe2ee_account,
@@ -173,7 +177,8 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_from_libolm_pickles(
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
 /// Errors: WRONG_KEY, INVALID_LENGTH (pickle_key_len is not 32), INVALID_JSON,
-/// INVALID_FIELD (not such a pickle), INVALID_KEY.
+/// INVALID_FIELD (not such a pickle, or a session of another channel), INVALID_KEY,
+/// ALREADY_EXISTS (all of them were erased here; they do not come back).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_from_vodozemac_pickles(
     account: *const matrixe2ee_account,

@@ -93,8 +93,12 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_create_from_storage(
 /// \param out the session, to be released with
 /// matrixe2ee_outbound_megolm_session_free().
 ///
-/// Errors: ALREADY_EXISTS (what is stored may have encrypted since), WRONG_KEY,
-/// INVALID_FIELD (not such a pickle), CLOCK_FAILED.
+/// A session belongs to one room. A session that was erased here does not come back:
+/// its ratchet would be used twice.
+///
+/// Errors: ALREADY_EXISTS (what is stored, or was, may have encrypted since),
+/// WRONG_ROOM (it belongs to another room), WRONG_KEY, INVALID_FIELD (not such a
+/// pickle), CLOCK_FAILED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_from_libolm_pickle(
     account: *const matrixe2ee_account,
@@ -184,7 +188,8 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_get_session_key_for_
 /// \param devices the "device" objects that
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
 /// For a session that was taken over, the first call tells who has its key already:
-/// full device keys, as from /keys/query.
+/// full device keys, as from /keys/query, or [] if nobody has. An entry that cannot
+/// be read is INVALID_FIELD then, and nothing changes.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 #[unsafe(no_mangle)]

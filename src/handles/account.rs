@@ -218,9 +218,12 @@ impl Account {
     /// Returns `{"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed": [{"index": 4,
     /// "error": {...}}]}`: `merged` sessions were stored and can decrypt more now; `surplus` ones
     /// were left out, because their channel has 8 newer ones; `failed` ones spoil no other.
+    /// A session belongs to one room or channel. An outbound or Olm session that was erased here does
+    /// not come back, nor does an Olm session that made room for another, for its ratchet would be
+    /// used twice: it counts as `known`.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED, STORE_CLOSED,
-    /// STORE_IO.
+    /// STORE_IO, CORRUPT, NEWER_FORMAT (of the store; a pickle's faults stand in `failed`).
     pub fn import_libolm_sessions(&self, sessions: &str, pickle_key: Vec<u8>) -> Result<String> {
         let pickle_key = Zeroizing::new(pickle_key);
         let sessions = json::parse_raw_list("sessions", sessions, ARGUMENT_LIMIT)?;

@@ -121,8 +121,11 @@ impl OlmChannel {
     /// received, oldest first: the last one encrypts. `pickle_key`: the bytes they were pickled
     /// with, of any length.
     ///
-    /// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (also a session between other devices),
-    /// INVALID_KEY, STORE_IO.
+    /// A session belongs to one channel, and one that was erased here, or made room for another,
+    /// does not come back: its ratchet would be used twice.
+    ///
+    /// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (also a session between other devices, or of
+    /// another channel), INVALID_KEY, ALREADY_EXISTS (all of them were erased here), STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_libolm_pickles(
         account: &Account,
@@ -146,7 +149,8 @@ impl OlmChannel {
     /// Stores sessions that vodozemac pickled. As `from_libolm_pickles`, but `pickle_key` has
     /// exactly 32 bytes.
     ///
-    /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_LENGTH, INVALID_KEY, WRONG_KEY, STORE_IO.
+    /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_LENGTH, INVALID_KEY, WRONG_KEY,
+    /// ALREADY_EXISTS, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_vodozemac_pickles(
         account: &Account,

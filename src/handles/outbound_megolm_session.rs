@@ -75,8 +75,11 @@ impl OutboundMegolmSession {
     ///
     /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
     ///
-    /// Errors: ALREADY_EXISTS (what is stored may have encrypted since), WRONG_KEY, INVALID_FIELD,
-    /// CLOCK_FAILED, STORE_CLOSED, STORE_IO.
+    /// A session belongs to one room, and one that was erased here does not come back: its ratchet
+    /// would be used twice.
+    ///
+    /// Errors: ALREADY_EXISTS (what is stored, or was, may have encrypted since), WRONG_ROOM (it
+    /// belongs to another room), WRONG_KEY, INVALID_FIELD, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_libolm_pickle(
         account: &Account,
@@ -126,7 +129,8 @@ impl OutboundMegolmSession {
     /// Notes that devices have been sent what `get_session_key_for_sending` gave for them.
     ///
     /// `devices`: a JSON list of its `device` objects; others without user, device or key are
-    /// ignored. For an imported session, the first call tells who has its key. Durable when this
+    /// ignored. For an imported session, the first call tells who has its key, `[]` if nobody has:
+    /// an entry that cannot be read is INVALID_FIELD then, and changes nothing. Durable when this
     /// returns.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.

@@ -206,18 +206,25 @@ impl OutboundMegolmSession {
     pub fn mark_as_sent(&self, devices: &[Value]) -> Result<()> {
         let _entered = self.enter()?;
         let mut state = self.state()?;
-        state.change(|state| {
-            let mut changed = BTreeSet::new();
-            for device in devices.iter().filter_map(Value::as_object) {
-                let named = |field| device.get(field).and_then(Value::as_str).unwrap_or_default();
-                // The own device is no recipient (M12): remembered, it would expire the session.
-                if self.is_own_device(named("user_id"), named("device_id")) {
-                    continue;
-                }
-                if let Some(user_id) = state.mark_device(device) {
-                    changed.insert(user_id);
-                }
+        let mut sent = Vec::new();
+        for device in devices {
+            // The own device is no recipient (M12): remembered, it would expire the session.
+            if named(device).is_some_and(|(user_id, id)| self.is_own_device(user_id, id)) {
+                continue;
             }
+            match SentTo::read(device) {
+                Some(device) => sent.push(device),
+                // Who has an imported session's key is told once: nobody may be left out.
+                None if state.recipients_unknown => {
+                    let problem = "has an entry without user, device or a good identity key";
+                    return Err(E2eeError::invalid_field("devices", problem));
+                }
+                None => {}
+            }
+        }
+        state.change(|state| {
+            let changed: BTreeSet<_> =
+                sent.into_iter().filter_map(|device| state.mark_device(device)).collect();
             let mut batch = Batch::new();
             if std::mem::take(&mut state.recipients_unknown) {
                 record::put(self, state, &mut batch)?;
@@ -303,13 +310,8 @@ impl OutboundState {
     }
 
     /// Marks one device; gives its user if something changed.
-    fn mark_device<'a>(&mut self, device: &'a Object) -> Option<&'a str> {
-        let user_id = device.get("user_id")?.as_str()?;
-        let device_id = device.get("device_id")?.as_str()?;
-        check_user_id("user_id", user_id).ok()?;
-        let key_id = format!("curve25519:{device_id}");
-        let identity_key = device.get("keys")?.get(&key_id)?.as_str()?;
-        let identity_key = public_keys::curve25519("keys", identity_key).ok()?.to_base64();
+    fn mark_device<'a>(&mut self, device: SentTo<'a>) -> Option<&'a str> {
+        let SentTo { user_id, device_id, identity_key } = device;
         let devices = self.shares.entry(user_id.to_owned()).or_default();
         let status = match devices.get(device_id) {
             Some(share) if share.identity_key == identity_key => share.status.sent()?,
@@ -319,6 +321,29 @@ impl OutboundState {
         devices.insert(device_id.to_owned(), Share { identity_key, status });
         Some(user_id)
     }
+}
+
+/// A device that is reported to have been sent the key.
+struct SentTo<'a> {
+    user_id: &'a str,
+    device_id: &'a str,
+    identity_key: String,
+}
+
+impl<'a> SentTo<'a> {
+    fn read(device: &'a Value) -> Option<Self> {
+        let (user_id, device_id) = named(device)?;
+        check_user_id("user_id", user_id).ok()?;
+        let key_id = format!("curve25519:{device_id}");
+        let identity_key = device.get("keys")?.get(&key_id)?.as_str()?;
+        let identity_key = public_keys::curve25519("keys", identity_key).ok()?.to_base64();
+        Some(Self { user_id, device_id, identity_key })
+    }
+}
+
+/// The user and device that an entry names.
+fn named(device: &Value) -> Option<(&str, &str)> {
+    Some((device.get("user_id")?.as_str()?, device.get("device_id")?.as_str()?))
 }
 
 impl ShareStatus {
