@@ -163,6 +163,8 @@ pub fn look(world: &World) -> Result<()> {
     let session = InboundMegolmSession::from_room_key(&alice.account, BOB, key, content)?;
     session.export_at(None)?;
     session.decrypt(world.note("event"))?;
+    // Looks whether the new session is known in another room.
+    OutboundMegolmSession::create(&alice.account, "!look", None)?;
     Ok(())
 }
 
