@@ -246,27 +246,29 @@ typedef struct matrixe2ee_store_change {
 /// get here: a backend needs no cryptography and sees no secret. All that a
 /// program must get right is in three functions:
 ///
-///     static int32_t get(void *db, const char *collection, const uint8_t *key,
-///                        size_t key_len, matrixe2ee_emit emit, void *sink) {
-///         const struct row *row = find(db, collection, key, key_len);
-///         return row ? emit(sink, key, key_len, row->value, row->value_len) : 0;
-///     }
-///     static int32_t scan(void *db, const char *collection, const uint8_t *after,
-///                         size_t after_len, uint32_t limit, matrixe2ee_emit emit,
-///                         void *sink) {
-///         int32_t status = 0;
-///         const struct row *row = first_after(db, collection, after, after_len);
-///         for (; row && limit-- && !status; row = next(row))
-///             status = emit(sink, row->key, row->key_len, row->value, row->value_len);
-///         return status;
-///     }
-///     static int32_t commit(void *db, const matrixe2ee_store_change *changes,
-///                           size_t count) {
-///         begin(db);
-///         for (size_t i = 0; i < count; i++)
-///             changes[i].value ? upsert(db, &changes[i]) : erase(db, &changes[i]);
-///         return commit_to_disk(db);
-///     }
+/// ```c
+/// static int32_t get(void *db, const char *collection, const uint8_t *key,
+///                    size_t key_len, matrixe2ee_emit emit, void *sink) {
+///     const struct row *row = find(db, collection, key, key_len);
+///     return row ? emit(sink, key, key_len, row->value, row->value_len) : 0;
+/// }
+/// static int32_t scan(void *db, const char *collection, const uint8_t *after,
+///                     size_t after_len, uint32_t limit, matrixe2ee_emit emit,
+///                     void *sink) {
+///     int32_t status = 0;
+///     const struct row *row = first_after(db, collection, after, after_len);
+///     for (; row && limit-- && !status; row = next(row))
+///         status = emit(sink, row->key, row->key_len, row->value, row->value_len);
+///     return status;
+/// }
+/// static int32_t commit(void *db, const matrixe2ee_store_change *changes,
+///                       size_t count) {
+///     begin(db);
+///     for (size_t i = 0; i < count; i++)
+///         changes[i].value ? upsert(db, &changes[i]) : erase(db, &changes[i]);
+///     return commit_to_disk(db);
+/// }
+/// ```
 ///
 /// The functions run on the thread of the call that needs them, on several
 /// threads at once. They must not throw C++ exceptions or longjmp out, and not
