@@ -3,6 +3,8 @@
 # make lib                    the shared and the static library, with the C ABI alone
 # make install PREFIX=/usr    header, libraries, pkg-config file, CMake package (DESTDIR= works)
 # make bindings               Kotlin, Swift and Python code, in bindings/generated
+# make wheel                  the package for Python; make jar that for Kotlin, make swift-package for Swift
+# make docs                   API documentation for each language, in target/docs
 #
 # make bench ROUNDS=5         every operation beside vodozemac, libolm and matrix-sdk-crypto: a table, also
 #                             in docs/benchmarks.md (QUICK=1: whether all works; ONLY=: rows with this text)
@@ -13,7 +15,9 @@
 # The parts of make test:
 # make test-core              the Rust tests, clippy, formatting
 # make test-c                 the C and C++ programs of tests/c, with sanitizers and valgrind
-# make test-bindings          nothing is missing in the bindings, and those for Python work
+# make test-bindings          nothing is missing in the generated code
+# make test-python            the wheel, in an empty environment; test-kotlin the jar, test-swift the package
+# make test-languages         one room with a device in each language
 # make test-peers             against vodozemac and libolm
 # make test-deny              licences and origins of all dependencies
 
@@ -38,7 +42,8 @@ FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
             -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' \
             -e 's|@SOVERSION@|$(SOVERSION)|g' -e 's|@STATIC_LIBS@|$(STATIC_LIBS)|g'
 
-.PHONY: demo test lib install bindings bench soak fuzz test-core test-c test-bindings test-peers test-deny
+.PHONY: demo test lib install bindings wheel jar swift-package docs bench soak fuzz test-core test-c \
+        test-bindings test-python test-kotlin test-swift test-languages test-peers test-deny
 
 # Installed in a folder of its own, and linked as any program does it.
 DEMO := $(CURDIR)/target/demo
@@ -73,8 +78,20 @@ install: lib
 	done
 
 bindings:
-	@tools/need.sh cargo
+	@tools/need.sh cargo binutils
 	bindings/generate.sh
+
+wheel: bindings
+	bindings/python/build.sh
+
+jar: bindings
+	bindings/kotlin/build.sh
+
+swift-package: bindings
+	bindings/swift/build.sh
+
+docs: bindings
+	tools/docs.sh
 
 # All but the peers, which have a target of their own.
 RUST_TESTS := $(patsubst tests/%.rs,--test %,$(filter-out tests/peers.rs,$(wildcard tests/*.rs)))
@@ -124,7 +141,19 @@ test-c: lib
 
 test-bindings: bindings
 	@tools/need.sh python3
-	bindings/test.sh
+	bindings/check.py
+
+test-python: wheel
+	bindings/python/test.sh
+
+test-kotlin: jar
+	bindings/kotlin/test.sh
+
+test-swift: swift-package
+	bindings/swift/test.sh
+
+test-languages: lib bindings
+	tests/languages/run.sh
 
 test-peers:
 	@tools/need.sh cargo python3 venv

@@ -1,22 +1,33 @@
 #!/bin/sh
-# Makes bindings/generated: the library with the bindings' symbols, and the Kotlin, Swift and Python
-# code for it. The names are set in uniffi.toml.
+# Makes bindings/generated: in library/ the shared library with the bindings' symbols and without
+# those of C, as the packages carry it, and the Kotlin, Swift and Python code for it. The names are
+# set in uniffi.toml.
 set -eu
 cd "$(dirname "$0")/.."
 target=${BINDINGS_TARGET_DIR:-target/bindings}
+generated=bindings/generated
+features='--no-default-features --features uniffi,bundled-sqlite'
+
+# As `make lib`: `cargo build` would leave out link-time optimisation.
+# shellcheck disable=SC2086  # a list
+cargo rustc --locked --release --lib --crate-type cdylib $features --target-dir "$target"
 
 # A development build, without optimising the dependencies: the generator needs no speed.
-run() {
+bindgen() {
     command=$1
     shift
-    cargo "$command" --locked --features uniffi-cli --target-dir "$target" \
-        --config 'profile.dev.package."*".opt-level=0' "$@"
+    cargo "$command" --locked --no-default-features --features uniffi-cli,bundled-sqlite \
+        --target-dir "$target" --config 'profile.dev.package."*".opt-level=0' \
+        --bin uniffi-bindgen "$@"
 }
 
-run build --lib --bin uniffi-bindgen
-rm -rf bindings/generated
+bindgen build
+rm -rf "$generated"
+mkdir -p "$generated/library"
 for language in kotlin swift python; do
-    run run --quiet --bin uniffi-bindgen -- generate "$target/debug/libmatrixe2ee.so" \
-        --language $language --out-dir bindings/generated/$language --no-format
+    bindgen run --quiet -- generate "$target/release/libmatrixe2ee.so" \
+        --language $language --out-dir "$generated/$language" --no-format
 done
-cp "$target/debug/libmatrixe2ee.so" bindings/generated/python/
+# Only now: the generator reads the symbols that this takes away.
+strip -o "$generated/library/libmatrixe2ee.so" "$target/release/libmatrixe2ee.so"
+cp "$generated/library/libmatrixe2ee.so" "$generated/python/"

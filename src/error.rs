@@ -266,6 +266,29 @@ impl E2eeError {
     }
 }
 
+/// What the methods above are in the other languages, which know neither constants nor serde.
+#[cfg(feature = "uniffi")]
+#[uniffi::export]
+impl E2eeError {
+    /// The number of this error, the same in every language and release.
+    #[uniffi::method(name = "code")]
+    pub fn number(&self) -> i32 {
+        self.code()
+    }
+
+    /// The name of this error, the same in every language: `UNABLE_TO_DECRYPT`.
+    #[uniffi::method(name = "name")]
+    pub fn plain_name(&self) -> String {
+        self.name().to_owned()
+    }
+
+    /// This error as JSON: `{"code": 306, "name": "REPLAY", "detail": "...", ...}`.
+    pub fn json(&self) -> String {
+        // A map of numbers and texts has a JSON form.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// A host's callback threw something that is not one of our errors.
 #[cfg(feature = "uniffi")]
 impl From<uniffi::UnexpectedUniFFICallbackError> for E2eeError {

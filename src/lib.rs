@@ -49,6 +49,8 @@ pub use handles::{
     Account, InboundMegolmSession, OlmChannel, OutboundMegolmSession, Store, canonical_json,
     keys_claim_request, read_keys_claim_response, verify_signed_json, version,
 };
+#[cfg(feature = "uniffi")]
+pub use handles::{StoreOpener, broken_store_rules};
 pub use store::{StoreBackend, StoreChange, StoreEntry, contract as store_contract};
 
 /// The typed core behind the objects at the crate's root.

@@ -9,7 +9,8 @@ passed=0
 failed=0
 summary=()
 
-for part in test-core test-c test-bindings test-peers test-deny; do
+for part in test-core test-c test-bindings test-python test-kotlin test-swift test-languages \
+    test-peers test-deny; do
     printf '\n== make %s\n' "$part"
     start=$SECONDS
     # The limit only ends what hangs: an ordinary run takes a fraction of it.

@@ -19,7 +19,7 @@ tests/docs.py
 echo "ok      the errors, JSON blocks and links of README.md and docs"
 
 # The first C block of the README.
-awk '/^```c$/ { inside = 1; next } /^```$/ { if (inside) exit } inside' README.md > "$work/first.c"
+tools/readme_program.sh c > "$work/first.c"
 # shellcheck disable=SC2086  # lists of flags
 (
     gcc $warnings "$work/first.c" -o "$work/first" $flags

@@ -24,7 +24,7 @@ impl fmt::Debug for Account {
     }
 }
 
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[cfg_attr(feature = "uniffi", cfg_eval::cfg_eval, uniffi::export)]
 impl Account {
     /// Opens the account of a device, or creates it if the store has none: then new keys are
     /// drawn, and are durable when this returns. All handles on one account share its state.
@@ -139,6 +139,7 @@ impl Account {
     /// `["signed_curve25519"]`; null if the server does not say.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
+    #[cfg_attr(feature = "uniffi", uniffi::method(default(unused_fallback_types = None)))]
     pub fn receive_key_counts(
         &self,
         one_time_counts: &str,
@@ -196,6 +197,7 @@ impl Account {
     ///
     /// Errors: INVALID_FIELD (room ID), STORE_CLOSED, STORE_IO, CORRUPT,
     /// NEWER_FORMAT.
+    #[cfg_attr(feature = "uniffi", uniffi::method(default(room_id = None)))]
     pub fn list_sessions(&self, room_id: Option<String>) -> Result<String> {
         json::to_text(&list_sessions(&self.core, room_id.as_deref())?)
     }

@@ -21,7 +21,7 @@ impl fmt::Debug for InboundMegolmSession {
     }
 }
 
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[cfg_attr(feature = "uniffi", cfg_eval::cfg_eval, uniffi::export)]
 impl InboundMegolmSession {
     /// The receiving half of our own session, from its current index on: make it before the first
     /// encryption, to be able to read back what is sent. Durable when this returns.
@@ -83,7 +83,7 @@ impl InboundMegolmSession {
     ///
     /// Errors: WRONG_KEY, INVALID_FIELD, INVALID_KEY, WRONG_ROOM, WRONG_SENDER,
     /// MISMATCHED_SESSION_ID (another session has this ID), STORE_CLOSED, STORE_IO.
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    #[cfg_attr(feature = "uniffi", uniffi::constructor(default(sender_user_id = None)))]
     pub fn from_libolm_pickle(
         account: &Account,
         room_id: &str,
@@ -109,7 +109,7 @@ impl InboundMegolmSession {
     ///
     /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT,
     /// NEWER_FORMAT.
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    #[cfg_attr(feature = "uniffi", uniffi::constructor(default(sender_user_id = None)))]
     pub fn from_storage(
         account: &Account,
         room_id: &str,
@@ -176,6 +176,7 @@ impl InboundMegolmSession {
     /// what `from_export` takes. It holds the room key: a secret.
     ///
     /// Errors: UNKNOWN_INDEX (below the first known one), NOT_FOUND, STORE_CLOSED.
+    #[cfg_attr(feature = "uniffi", uniffi::method(default(index = None)))]
     pub fn export_at(&self, index: Option<u32>) -> Result<String> {
         self.core.export_at(index)
     }

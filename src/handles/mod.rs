@@ -5,6 +5,8 @@
 
 mod account;
 mod batch;
+#[cfg(feature = "uniffi")]
+mod broken_store_rules;
 #[cfg(test)]
 mod faults;
 mod free_functions;
@@ -14,6 +16,8 @@ mod outbound_megolm_session;
 mod store;
 
 pub use account::Account;
+#[cfg(feature = "uniffi")]
+pub use broken_store_rules::{StoreOpener, broken_store_rules};
 pub use free_functions::{
     canonical_json, keys_claim_request, read_keys_claim_response, verify_signed_json, version,
 };

@@ -34,7 +34,7 @@ fn pickle_texts(list: &[serde_json::Value]) -> Result<Vec<&str>> {
         .collect()
 }
 
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[cfg_attr(feature = "uniffi", cfg_eval::cfg_eval, uniffi::export)]
 impl OlmChannel {
     /// Starts a channel to a device. Its signatures are verified; the fingerprint counts as
     /// verified from device keys. The channel is durable when this returns.
@@ -71,7 +71,7 @@ impl OlmChannel {
     /// Errors: INVALID_JSON, INVALID_FIELD, INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US,
     /// UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type), TOO_LARGE, ALREADY_EXISTS, CLOCK_FAILED,
     /// STORE_IO.
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    #[cfg_attr(feature = "uniffi", uniffi::constructor(default(partner_device_id = None, partner_fingerprint_key = None)))]
     pub fn create_from_encrypted_message(
         account: &Account,
         partner_user_id: &str,

@@ -25,7 +25,7 @@ impl fmt::Debug for OutboundMegolmSession {
     }
 }
 
-#[cfg_attr(feature = "uniffi", uniffi::export)]
+#[cfg_attr(feature = "uniffi", cfg_eval::cfg_eval, uniffi::export)]
 impl OutboundMegolmSession {
     /// Makes a new session, durable and the room's current one when this returns.
     ///
@@ -36,7 +36,7 @@ impl OutboundMegolmSession {
     /// skipped ones count as messages of the session.
     ///
     /// Errors: INVALID_FIELD, INVALID_JSON, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    #[cfg_attr(feature = "uniffi", uniffi::constructor(default(settings = None)))]
     pub fn create(account: &Account, room_id: &str, settings: Option<String>) -> Result<Arc<Self>> {
         let settings = match settings {
             None => Settings::default(),
@@ -50,7 +50,7 @@ impl OutboundMegolmSession {
     ///
     /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT,
     /// NEWER_FORMAT.
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    #[cfg_attr(feature = "uniffi", uniffi::constructor(default(session_id = None)))]
     pub fn create_from_storage(
         account: &Account,
         room_id: &str,
