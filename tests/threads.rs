@@ -368,3 +368,30 @@ fn of_eight_threads_that_bring_one_message_as_eight_events_one_succeeds() {
     );
     assert_eq!(decrypted.into_iter().sum::<usize>(), 50); // M27, SEC-51
 }
+
+#[test]
+fn an_account_that_is_opened_while_it_is_erased_is_there_afterwards() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store").to_str().expect("UTF-8").to_owned();
+    let store = Store::open_sqlite(&path, vec![7; 32]).expect("a store");
+    let errors = in_threads(
+        move |number| {
+            let mut errors = Vec::new();
+            for _ in 0..20 {
+                let account = match Account::open(&store, ALICE, "A") {
+                    Ok(account) => account,
+                    Err(error) => {
+                        errors.push(error.name());
+                        continue;
+                    }
+                };
+                if number % 2 == 0 {
+                    let _ = account.erase();
+                }
+            }
+            errors
+        },
+        || {},
+    );
+    assert_eq!(errors.concat(), [] as [&str; 0]);
+}

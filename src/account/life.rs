@@ -44,10 +44,6 @@ impl Life {
         (!*erased).then_some(Entered { _guard: erased })
     }
 
-    pub(super) fn is_over(&self) -> bool {
-        *self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// For erasing it: waits until nobody uses the account.
     pub(super) fn end(&self) -> RwLockWriteGuard<'_, bool> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)

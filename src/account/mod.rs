@@ -63,23 +63,24 @@ impl fmt::Debug for Account {
 impl Account {
     /// Loads the account, or creates it once.
     pub fn open(store: &Arc<Store>, user_id: &str, device_id: &str) -> Result<Self> {
-        let opening = Opening::new(store, user_id, device_id)?;
-        match opening.shared.state.lock(|| opening.load()) {
-            Ok(state) => return opening.account(&state),
-            Err(E2eeError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let created = opening
-            .shared
-            .state
-            .create(|| opening.load(), || opening.commit(AccountState::new(OlmAccount::new())));
-        match created {
-            // Another thread was faster: its account is the one.
-            Ok(()) | Err(E2eeError::AlreadyExists { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let state = opening.shared.state.lock(|| opening.load())?;
-        opening.account(&state)
+        Opening::with(store, user_id, device_id, |opening| {
+            match opening.shared.state.lock(|| opening.load()) {
+                Ok(state) => return opening.account(&state),
+                Err(E2eeError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let created = opening
+                .shared
+                .state
+                .create(|| opening.load(), || opening.commit(AccountState::new(OlmAccount::new())));
+            match created {
+                // Another thread was faster: its account is the one.
+                Ok(()) | Err(E2eeError::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let state = opening.shared.state.lock(|| opening.load())?;
+            opening.account(&state)
+        })
     }
 
     /// Stores an account that comes from elsewhere; fails if there is one already.
@@ -89,14 +90,15 @@ impl Account {
         device_id: &str,
         account: OlmAccount,
     ) -> Result<Self> {
-        let opening = Opening::new(store, user_id, device_id)?;
         let now = store.now_ms()?;
-        opening
-            .shared
-            .state
-            .create(|| opening.load(), || opening.commit(AccountState::imported(account, now)?))?;
-        let state = opening.shared.state.lock(|| opening.load())?;
-        opening.account(&state)
+        Opening::with(store, user_id, device_id, |opening| {
+            opening.shared.state.create(
+                || opening.load(),
+                || opening.commit(AccountState::imported(account, now)?),
+            )?;
+            let state = opening.shared.state.lock(|| opening.load())?;
+            opening.account(&state)
+        })
     }
 
     /// The user of this account.
@@ -278,17 +280,25 @@ struct Opening<'a> {
 }
 
 impl<'a> Opening<'a> {
-    fn new(store: &'a Arc<Store>, user_id: &'a str, device_id: &'a str) -> Result<Self> {
+    /// Opens the account while nobody erases it.
+    fn with(
+        store: &'a Arc<Store>,
+        user_id: &'a str,
+        device_id: &'a str,
+        open: impl FnOnce(&Self) -> Result<Account>,
+    ) -> Result<Account> {
         store.enter()?;
         check_user_id("user_id", user_id)?;
         check_device_id("device_id", device_id)?;
         let key = store.vault().key(collections::ACCOUNTS, &[user_id, device_id]);
-        let mut shared = store.live().get_or_insert(&key, || Shared::new(store));
-        if shared.life.is_over() {
-            // It was being erased at this moment, and is forgotten by now: start anew.
-            shared = store.live().get_or_insert(&key, || Shared::new(store));
+        loop {
+            let shared = store.live().get_or_insert(&key, || Shared::new(store));
+            let opening = Self { store, user_id, device_id, key: key.clone(), shared };
+            // If it was erased at this moment it is forgotten by now: start anew.
+            if let Ok(_entered) = opening.shared.life.enter() {
+                return open(&opening);
+            }
         }
-        Ok(Self { store, user_id, device_id, key, shared })
     }
 
     fn load(&self) -> Result<Option<AccountState>> {
