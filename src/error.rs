@@ -283,9 +283,9 @@ impl E2eeError {
     }
 
     /// This error as JSON: `{"code": 306, "name": "REPLAY", "detail": "...", ...}`.
-    pub fn json(&self) -> String {
-        // A map of numbers and texts has a JSON form.
-        serde_json::to_string(self).unwrap_or_default()
+    #[uniffi::method(name = "json")]
+    pub fn json_text(&self) -> String {
+        self.to_json()
     }
 }
 
