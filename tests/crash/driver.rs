@@ -113,6 +113,9 @@ impl<'a> Driver<'a> {
     }
 
     fn start(&mut self) -> Result<Process, String> {
+        // Opening syncs what is left of the log, and closes again if the store has its other key:
+        // then the log is carried over.
+        self.log = power::log_length(self.store);
         let mut process = Process::start(self.test, self.store);
         match process.read_line()?.as_str() {
             OPENING => Ok(process),
