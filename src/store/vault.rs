@@ -317,6 +317,9 @@ impl Vault {
             if manifest.revision > attempted || manifest.revision.saturating_add(1) < attempted {
                 return Err(E2eeError::corrupt("the manifest of the store is not the last one"));
             }
+            let header = Header::find(self.records.as_ref())?
+                .ok_or_else(|| E2eeError::corrupt("the header of the store is missing"))?;
+            manifest.check_header(&self.header_element(&header))?;
             *written = Written { manifest, uncertain: false };
         }
         Ok(written)

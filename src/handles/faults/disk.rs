@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::world::{Place, STORE_KEY};
+use super::world::{Place, with_its_key};
 use crate::environment::{RandomBytes, SystemRandom};
 use crate::error::{E2eeError, Result};
 use crate::store::{self, Change, Durability, Entry, RecordStore};
@@ -25,8 +25,10 @@ pub(super) enum Fault {
 
 impl Place for Disk {
     fn open(&self) -> Result<Arc<store::Store>> {
-        let (records, random) = (Box::new(self.clone()), Arc::new(self.clone()));
-        store::Store::with_record_store(records, &STORE_KEY, random)
+        with_its_key(|key| {
+            let (records, random) = (Box::new(self.clone()), Arc::new(self.clone()));
+            store::Store::with_record_store(records, key, random)
+        })
     }
 
     fn copy(&self) -> Box<dyn Place> {

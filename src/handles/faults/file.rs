@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::world::{Place, STORE_KEY};
+use super::world::{Place, with_its_key};
 use crate::error::Result;
 use crate::store;
 
@@ -42,7 +42,7 @@ impl FileStore {
 
 impl Place for FileStore {
     fn open(&self) -> Result<Arc<store::Store>> {
-        store::Store::open_sqlite(self.path("").to_str().unwrap(), &STORE_KEY)
+        with_its_key(|key| store::Store::open_sqlite(self.path("").to_str().unwrap(), key))
     }
 
     fn copy(&self) -> Box<dyn Place> {

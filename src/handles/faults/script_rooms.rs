@@ -5,7 +5,7 @@ use serde_json::json;
 use super::acts::{bob_writes, from_room_key, recipients, say_to_room, say_to_several};
 use super::people::v;
 use super::script::{STEP, Step};
-use super::world::{RESERVED, ROOM, World};
+use super::world::{NEW_STORE_KEY, RESERVED, ROOM, World};
 use crate::handles::{InboundMegolmSession, OutboundMegolmSession};
 
 pub(super) const ROOMS: &[Step] = &[
@@ -137,6 +137,7 @@ pub(super) const ROOMS: &[Step] = &[
         call: say_to_several,
         ..STEP
     },
+    Step { name: "Store.rekey", call: |world| world.store.rekey(NEW_STORE_KEY.to_vec()), ..STEP },
     Step {
         name: "decrypt_room_events",
         prepare: |world| {

@@ -11,11 +11,13 @@ use vodozemac::olm::Session;
 use super::file::Image;
 use super::people::{Judge, Person, bobs_room, v};
 use crate::environment::Clock;
-use crate::error::Result;
+use crate::error::{E2eeError, Result};
 use crate::handles::{Account, InboundMegolmSession, OlmChannel, OutboundMegolmSession, Store};
 use crate::store::{self, collections};
 
-pub(super) const STORE_KEY: [u8; 32] = [7; 32];
+/// The key of the store, and the one that the script gives it.
+const STORE_KEY: [u8; 32] = [7; 32];
+pub(super) const NEW_STORE_KEY: [u8; 32] = [8; 32];
 pub(super) const ROOM: &str = "!room";
 /// The room's session reserves so many indices.
 pub(super) const RESERVED: u32 = 2;
@@ -38,6 +40,16 @@ pub(super) trait Place: Send + Sync {
     /// The bytes of a store in a file.
     fn image(&self) -> Option<Image> {
         None
+    }
+}
+
+/// Opens a store whose key may have been replaced.
+pub(super) fn with_its_key(
+    open: impl Fn(&[u8]) -> Result<Arc<store::Store>>,
+) -> Result<Arc<store::Store>> {
+    match open(&STORE_KEY) {
+        Err(E2eeError::WrongKey { .. }) => open(&NEW_STORE_KEY),
+        other => other,
     }
 }
 
