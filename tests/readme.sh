@@ -31,7 +31,7 @@ echo "ok      the C program of the README"
 grep -q -F -e "$(sed -n 's/^Libs.private: //p' "$PKG_CONFIG_PATH/matrixe2ee.pc")" README.md
 echo "ok      the static libraries of the README"
 
-example="-D_XOPEN_SOURCE=700 $(pkg-config --cflags jansson) examples/c/alice_and_bob.c examples/c/homeserver.c"
+example="-D_XOPEN_SOURCE=700 $(pkg-config --cflags jansson) $(echo examples/c/*.c)"
 json=$(pkg-config --libs jansson)
 # shellcheck disable=SC2086
 (

@@ -1,7 +1,8 @@
 /*
- * A stand-in for the homeserver, inside the program: it answers the requests that matter for
- * encryption as a real one does over HTTP, with JSON text in and out, and forgets everything at
- * the end. It sees what a real one sees: public keys and ciphertexts.
+ * What device.c asks of a homeserver. homeserver.c is a stand-in for one, inside the program: it
+ * answers the requests that matter for encryption as a real one does over HTTP, with JSON text in
+ * and out, and forgets everything at the end. It sees what a real one sees: public keys and
+ * ciphertexts.
  *
  * Each `char *` that is returned belongs to the caller, who releases it with free().
  */
@@ -22,6 +23,9 @@ char *homeserver_keys_query(homeserver *server, const char *body);
 
 /* POST /keys/claim: gives away one key of each device, a fallback key if there is no other. */
 char *homeserver_keys_claim(homeserver *server, const char *body);
+
+/* GET /rooms/{room_id}/joined_members: {"joined": {"@alice:example.org": {}, ...}}. */
+char *homeserver_joined_members(homeserver *server);
 
 /* PUT /sendToDevice/{type}: {"messages": {"@bob:example.org": {"DEVICE": {...}}}}. */
 void homeserver_send_to_device(homeserver *server, const char *sender, const char *type,

@@ -1,6 +1,6 @@
-//! A stand-in for the homeserver, inside the program: it answers the requests that matter for
-//! encryption as a real one does over HTTP, with JSON text in and out, and forgets everything at
-//! the end. It sees what a real one sees: public keys and ciphertexts.
+//! What a device asks of a homeserver, and a stand-in for one, inside the program: it answers the
+//! requests that matter for encryption as a real one does over HTTP, with JSON text in and out, and
+//! forgets everything at the end. It sees what a real one sees: public keys and ciphertexts.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,6 +8,32 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, from_str, json};
 
 pub const ROOM: &str = "!room:example.org";
+
+pub trait Homeserver {
+    /// `POST /keys/upload`, by this device.
+    fn keys_upload(&self, user_id: &str, device_id: &str, body: &str) -> String;
+
+    /// `POST /keys/query`: `{"device_keys": {"@bob:example.org": []}}`.
+    fn keys_query(&self, body: &str) -> String;
+
+    /// `POST /keys/claim`: gives away one key of each device, a fallback key if there is no other.
+    fn keys_claim(&self, body: &str) -> String;
+
+    /// `GET /rooms/{room_id}/joined_members`: `{"joined": {"@alice:example.org": {}, ...}}`.
+    fn joined_members(&self) -> String;
+
+    /// `PUT /sendToDevice/{type}`: `{"messages": {"@bob:example.org": {"DEVICE": {...}}}}`.
+    fn send_to_device(&self, user_id: &str, event_type: &str, body: &str);
+
+    /// `PUT /rooms/{room_id}/send/{type}`: gives `{"event_id": "$..."}`. There is one room.
+    fn send(&self, user_id: &str, event_type: &str, content: &str) -> String;
+
+    /// `GET /sync`: what is new for this device since it asked last.
+    fn sync(&self, user_id: &str, device_id: &str) -> String;
+
+    /// `GET /rooms/{room_id}/event/{event_id}`.
+    fn event(&self, event_id: &str) -> String;
+}
 
 #[derive(Default)]
 struct Device {
@@ -20,14 +46,13 @@ struct Device {
 }
 
 #[derive(Default)]
-pub struct Homeserver {
+pub struct StandIn {
     devices: RefCell<BTreeMap<(String, String), Device>>,
     timeline: RefCell<Vec<Value>>,
 }
 
-impl Homeserver {
-    /// `POST /keys/upload`, by this device.
-    pub fn keys_upload(&self, user_id: &str, device_id: &str, body: &str) -> String {
+impl Homeserver for StandIn {
+    fn keys_upload(&self, user_id: &str, device_id: &str, body: &str) -> String {
         let request: Value = from_str(body).unwrap();
         self.device(user_id, device_id, |device| {
             if let Some(keys) = request.get("device_keys") {
@@ -43,8 +68,7 @@ impl Homeserver {
         })
     }
 
-    /// `POST /keys/query`: `{"device_keys": {"@bob:example.org": []}}`.
-    pub fn keys_query(&self, body: &str) -> String {
+    fn keys_query(&self, body: &str) -> String {
         let request: Value = from_str(body).unwrap();
         let mut found = json!({});
         for user_id in request["device_keys"].as_object().unwrap().keys() {
@@ -58,8 +82,7 @@ impl Homeserver {
         json!({ "device_keys": found, "failures": {} }).to_string()
     }
 
-    /// `POST /keys/claim`: gives away one key of each device, a fallback key if there is no other.
-    pub fn keys_claim(&self, body: &str) -> String {
+    fn keys_claim(&self, body: &str) -> String {
         let request: Value = from_str(body).unwrap();
         let mut found = json!({});
         for (user_id, devices) in request["one_time_keys"].as_object().unwrap() {
@@ -80,41 +103,33 @@ impl Homeserver {
         json!({ "one_time_keys": found, "failures": {} }).to_string()
     }
 
-    /// `PUT /sendToDevice/{type}`: `{"messages": {"@bob:example.org": {"DEVICE": {...}}}}`.
-    pub fn send_to_device(&self, sender: &str, event_type: &str, body: &str) {
+    fn joined_members(&self) -> String {
+        json!({ "joined": { "@alice:example.org": {}, "@bob:example.org": {} } }).to_string()
+    }
+
+    fn send_to_device(&self, user_id: &str, event_type: &str, body: &str) {
         let request: Value = from_str(body).unwrap();
-        for (user_id, devices) in request["messages"].as_object().unwrap() {
+        for (recipient, devices) in request["messages"].as_object().unwrap() {
             for (device_id, content) in devices.as_object().unwrap() {
-                let event = json!({ "sender": sender, "type": event_type, "content": content });
-                self.device(user_id, device_id, |device| device.to_device.push(event));
+                let event = json!({ "sender": user_id, "type": event_type, "content": content });
+                self.device(recipient, device_id, |device| device.to_device.push(event));
             }
         }
     }
 
-    /// `PUT /rooms/{room_id}/send/{type}`: gives `{"event_id": "$..."}`. There is one room.
-    pub fn send(&self, sender: &str, event_type: &str, content: &str) -> String {
+    fn send(&self, user_id: &str, event_type: &str, content: &str) -> String {
         let mut timeline = self.timeline.borrow_mut();
         let number = timeline.len() + 1;
         let event_id = format!("$event{number}");
         timeline.push(json!({
-            "event_id": event_id, "sender": sender, "type": event_type,
+            "event_id": event_id, "sender": user_id, "type": event_type,
             "origin_server_ts": 1_700_000_000_000_u64 + number as u64,
             "content": from_str::<Value>(content).unwrap(),
         }));
         json!({ "event_id": event_id }).to_string()
     }
 
-    /// `GET /rooms/{room_id}/event/{event_id}`.
-    pub fn event(&self, event_id: &str) -> String {
-        let timeline = self.timeline.borrow();
-        let mut event =
-            timeline.iter().find(|event| event["event_id"] == event_id).unwrap().clone();
-        event["room_id"] = json!(ROOM);
-        event.to_string()
-    }
-
-    /// `GET /sync`: what is new for this device since it asked last.
-    pub fn sync(&self, user_id: &str, device_id: &str) -> String {
+    fn sync(&self, user_id: &str, device_id: &str) -> String {
         let timeline = self.timeline.borrow();
         self.device(user_id, device_id, |device| {
             let to_device = std::mem::take(&mut device.to_device);
@@ -132,6 +147,16 @@ impl Homeserver {
         })
     }
 
+    fn event(&self, event_id: &str) -> String {
+        let timeline = self.timeline.borrow();
+        let mut event =
+            timeline.iter().find(|event| event["event_id"] == event_id).unwrap().clone();
+        event["room_id"] = json!(ROOM);
+        event.to_string()
+    }
+}
+
+impl StandIn {
     fn device<T>(
         &self,
         user_id: &str,
