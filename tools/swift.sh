@@ -18,7 +18,9 @@ bin=/usr/libexec/swift/bin # where Debian keeps `swift test`
 # A tool of OpenStack is called swift, too.
 host_has_swift() { PATH="$bin:$PATH" swift --version 2> /dev/null | grep -q 'Swift version'; }
 
-chroot_has_swift() { [ -x "$root$bin/swift" ]; }
+is_root() { [ "$(id -u)" = 0 ]; }
+
+chroot_has_swift() { is_root && [ -x "$root$bin/swift" ]; }
 
 package_exists() { apt-cache policy swiftlang 2> /dev/null | grep -q 'Candidate: [0-9]'; }
 
@@ -32,7 +34,7 @@ reason() { echo "Swift: $1"; return 1; }
 
 # Under a lock, so that two that need it at once make it once.
 install() {
-    [ "$(id -u)" = 0 ] || reason "only root can install it" || return 1
+    is_root || reason "only root can install it" || return 1
     command -v apt-get > /dev/null || reason "it can be installed with apt-get only" || return 1
     package_exists || apt-get update -q > /dev/null 2>&1 || true
     if package_exists; then
@@ -54,6 +56,7 @@ install() {
 # who was stopped is thrown away.
 make() {
     part=$root.part
+    [ ! -e "$root" ] || { echo "$root is there, but has no Swift: remove it"; exit 1; }
     rm -rf --one-file-system "$part"
     # The script of sid is that of every suite; an older debootstrap does not know trixie by name.
     debootstrap --variant=minbase trixie "$part" "$1" /usr/share/debootstrap/scripts/sid
@@ -96,6 +99,7 @@ enter() {
     mount -t proc proc "$root/proc"
     mount --rbind /dev "$root/dev"
     for folder in /tmp "${TMPDIR:-/tmp}" "$checkout"; do
+        [ -d "$folder" ] || continue
         mkdir -p "$root$folder"
         mount --bind "$folder" "$root$folder"
     done
@@ -112,7 +116,7 @@ if ! host_has_swift && ! chroot_has_swift; then
     mkdir -p "$(dirname "$root")"
     exec 9> "$root.lock"
     flock 9
-    if ! chroot_has_swift && ! install; then
+    if ! chroot_has_swift && ! install >&2; then
         echo 'SKIPPED: swift (no toolchain)'
         exit 3
     fi

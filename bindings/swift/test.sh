@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 out=target/swift
 build=$out/build
 
-tools/swift.sh --install || exit "$([ "${CI:-}" = true ] && echo 1 || echo 0)"
+tools/swift.sh --install || { [ $? = 3 ] && [ "${CI:-}" != true ] && exit 0; exit 1; }
 
 echo 'the tests of the package'
 tools/swift.sh swift test --package-path "$out/MatrixE2ee" --scratch-path "$build/package" \
@@ -42,6 +42,9 @@ tools/swift.sh swift run --package-path examples/swift --scratch-path "$build/ex
 grep -x 'All is as it should be.' "$out/example.txt"
 
 tests/languages/member_swift.sh --build
+# What only a Mac can build: at least it can be read.
+tools/swift.sh swift package --package-path bindings/swift/apple dump-package > "$out/apple.json"
+grep -q MatrixE2eeFFI.xcframework "$out/apple.json"
 for script in bindings/swift/*.sh tools/swift.sh tests/languages/member_swift.sh; do
     sh -n "$script"
 done
