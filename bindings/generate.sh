@@ -28,6 +28,10 @@ for language in kotlin swift python; do
     bindgen run --quiet -- generate "$target/release/libmatrixe2ee.so" \
         --language $language --out-dir "$generated/$language" --no-format
 done
+# uniffi 0.32.2 writes a method's name `open` as Swift writes keywords: in the C header, where that is
+# an error, and in a place of the Swift code where it is a warning.
+sed -i 's/`open`/open/' "$generated/swift/MatrixE2eeFFI.h"
+sed -i 's/^\( *\)`open`: {/\1open: {/' "$generated/swift/MatrixE2ee.swift"
 # Only now: the generator reads the symbols that this takes away.
 strip -o "$generated/library/libmatrixe2ee.so" "$target/release/libmatrixe2ee.so"
 cp "$generated/library/libmatrixe2ee.so" "$generated/python/"

@@ -7,6 +7,7 @@ package_of() {
     case $1 in
         jansson) echo libjansson-dev ;;
         libolm) echo libolm-dev ;;
+        swift) echo swiftlang g++ binutils git ;; # Debian 13 and newer; see tools/swift.sh
         venv) echo python3-venv ;;
         *) echo "$1" ;;
     esac

@@ -1,0 +1,26 @@
+// swift-tools-version: 6.0
+// The package for Linux, as bindings/swift/build.sh puts it together: with the generated code in
+// Sources and the shared library in lib. (For Apple's systems: build-xcframework.sh.)
+import PackageDescription
+
+let library = Context.packageDirectory + "/lib"
+
+let package = Package(
+    name: "MatrixE2ee",
+    products: [
+        .library(name: "MatrixE2ee", targets: ["MatrixE2ee"]),
+    ],
+    targets: [
+        .target(name: "MatrixE2eeFFI"),
+        .target(
+            name: "MatrixE2ee",
+            dependencies: ["MatrixE2eeFFI"],
+            linkerSettings: [
+                // Programs find the library here, or beside themselves.
+                .unsafeFlags(["-L", library, "-Xlinker", "-rpath", "-Xlinker", library]),
+                .linkedLibrary("matrixe2ee"),
+            ]
+        ),
+        .testTarget(name: "MatrixE2eeTests", dependencies: ["MatrixE2ee"]),
+    ]
+)

@@ -1,0 +1,1 @@
+#include "MatrixE2eeFFI.h" // SwiftPM wants a source file in each target

@@ -1,0 +1,233 @@
+import Foundation
+import MatrixE2ee
+
+let megolm = "m.megolm.v1.aes-sha2"
+
+struct Device {
+    let name: String
+    let userId: String
+    let deviceId: String
+    let path: String
+    let storeKey: Data // a real program keeps it in the system's key store
+    var store: Store!
+    var account: Account!
+}
+
+/// Where the devices tell what they do.
+nonisolated(unsafe) var tell: (String) -> Void = { print($0) }
+
+/// Ends the program if something is not as it should be.
+func check(_ holds: Bool, _ what: String) {
+    if !holds {
+        tell("FAILED: \(what)")
+        exit(1)
+    }
+}
+
+/// Checks that a call fails as it has to; one that may not fail stands behind `try` alone.
+func refused<T>(_ expected: String, _ call: () throws -> T) {
+    do {
+        _ = try call()
+        check(false, "nothing comes out")
+    } catch {
+        let error = error as! E2eeError
+        check(error.name() == expected, "\(error), not \(expected)")
+        tell("   refused: \(error.name()) (\(error.code())), \"\(error.detail)\"")
+    }
+}
+
+func stringIn(_ object: JSON, _ name: String) -> String {
+    let string = object[name].string
+    check(string != nil, name)
+    return string!
+}
+
+/// Opens the store and the account in it; the first time, both are made.
+func openDevice(_ device: inout Device) throws {
+    device.store = try Store.openSqlite(path: device.path, key: device.storeKey)
+    device.account = try Account.open(
+        store: device.store, userId: device.userId, deviceId: device.deviceId)
+}
+
+func closeDevice(_ device: inout Device) throws {
+    try device.store.shutDown()
+    device.account = nil
+    device.store = nil
+}
+
+/// Uploads what the account has to upload, if anything.
+func uploadKeys(_ server: Homeserver, _ device: Device) throws {
+    guard let body = try device.account.keysUploadRequest() else { return }
+    let answer = try server.keysUpload(
+        userId: device.userId, deviceId: device.deviceId, body: body)
+    try device.account.receiveKeysUploadResponse(httpStatus: 200, body: answer)
+    let request = try JSON(body)
+    let deviceKeys = request["device_keys"] == .null ? "" : "the keys of the device, and "
+    let count = request["one_time_keys"].object.count
+    tell("   \(device.name) uploads \(deviceKeys)one-time keys: \(count)")
+}
+
+/// The users in the room.
+func joinedMembers(_ server: Homeserver) throws -> [String] {
+    Array(try JSON(server.joinedMembers())["joined"].object.keys)
+}
+
+/// The devices of all users in the room: {user: {device: device keys}}.
+func queryDevices(_ server: Homeserver) throws -> JSON {
+    var users: JSON = [:]
+    for userId in try joinedMembers(server) { users[userId] = [] }
+    let answer = try JSON(server.keysQuery(body: JSON.object(["device_keys": users]).text))
+    return answer["device_keys"]
+}
+
+/// Claims a one-time key of a device: {key_id: key}.
+func claimKey(_ server: Homeserver, _ userId: String, _ deviceId: String) throws -> String {
+    let devices: JSON = [userId: [.string(deviceId)]]
+    let request = try keysClaimRequest(devices: devices.text, timeoutMs: 10_000)
+    let answer = try server.keysClaim(body: request)
+    let claimed = try JSON(readKeysClaimResponse(request: request, response: answer))
+    let key = claimed["one_time_keys"][userId][deviceId]
+    check(key != .null, "the server had a key to claim")
+    return try key.text
+}
+
+/// The channel to a device: the stored one, or a new one with a key claimed for it.
+func channelTo(_ server: Homeserver, _ from: Device, _ deviceKeys: JSON) throws -> OlmChannel {
+    let userId = stringIn(deviceKeys, "user_id")
+    let deviceId = stringIn(deviceKeys, "device_id")
+    let identityKey = stringIn(deviceKeys["keys"], "curve25519:\(deviceId)")
+    let signedKeys = try deviceKeys.text
+
+    do {
+        let channel = try OlmChannel.createFromStorage(
+            account: from.account, partnerUserId: userId, partnerIdentityKey: identityKey)
+        try channel.setPartnerDeviceKeys(deviceKeys: signedKeys)
+        return channel
+    } catch E2eeError.NotFound {
+        let key = try claimKey(server, userId, deviceId)
+        let channel = try OlmChannel.createOutboundChannel(
+            account: from.account, recipientDeviceKeys: signedKeys, recipientOneTimeKey: key)
+        tell("   \(from.name) claims a one-time key of \(deviceId) and opens a channel")
+        return channel
+    }
+}
+
+/// The session that encrypts what this device sends: the stored one, or a new one.
+func roomSession(_ device: Device) throws -> OutboundMegolmSession {
+    do {
+        return try OutboundMegolmSession.createFromStorage(account: device.account, roomId: room)
+    } catch E2eeError.NotFound {
+        let session = try OutboundMegolmSession.create(account: device.account, roomId: room)
+        tell("   \(device.name) makes a session for the room")
+        // The other half, so that the device can read what it has sent itself.
+        _ = try InboundMegolmSession.fromOutboundSession(outbound: session)
+        return session
+    }
+}
+
+/// Sends the room key to each device that lacks it, over its channel. (A real program makes a new
+/// session when this answers SessionExpired.)
+func shareRoomKey(_ server: Homeserver, _ device: Device, _ session: OutboundMegolmSession) throws {
+    var members: JSON = [:]
+    for userId in try joinedMembers(server) { members[userId] = "join" }
+    let recipients: JSON = [
+        "encryption": ["algorithm": .string(megolm)],
+        "history_visibility": "shared",
+        "members": members,
+        "device_keys": try queryDevices(server),
+    ]
+    for item in try JSON(session.getSessionKeyForSending(recipients: recipients.text)).list {
+        let keys = item["device"]
+        let userId = stringIn(keys, "user_id")
+        let deviceId = stringIn(keys, "device_id")
+        let channel = try channelTo(server, device, keys)
+        let encrypted = try channel.encrypt(eventType: "m.room_key", content: item["content"].text)
+        let body: JSON = ["messages": [userId: [deviceId: try JSON(encrypted)]]]
+        try server.sendToDevice(
+            userId: device.userId, eventType: "m.room.encrypted", body: body.text)
+        try session.markAsSent(devices: JSON.list([keys]).text)
+        tell("   \(device.name) sends the room key to \(deviceId)")
+    }
+}
+
+/// Sends words to the room; gives the event's ID.
+func say(_ server: Homeserver, _ device: Device, _ words: String) throws -> String {
+    let session = try roomSession(device)
+    try shareRoomKey(server, device, session)
+    let content: JSON = ["msgtype": "m.text", "body": .string(words)]
+    let encrypted = try session.encrypt(eventType: "m.room.message", content: content.text)
+    let answer = try JSON(
+        server.send(userId: device.userId, eventType: "m.room.encrypted", content: encrypted))
+    let eventId = stringIn(answer, "event_id")
+    tell("   \(device.name) says in \(eventId): \(words)")
+    return eventId
+}
+
+/// Decrypts a to-device event. If it is a room key, it is stored before anything else is done.
+func receiveToDevice(_ device: Device, _ event: JSON) throws {
+    let sender = stringIn(event, "sender")
+    let senderKey = stringIn(event["content"], "sender_key")
+    let encrypted = try event["content"].text
+    let text: String
+    do {
+        let channel = try OlmChannel.createFromStorage(
+            account: device.account, partnerUserId: sender, partnerIdentityKey: senderKey)
+        text = try channel.decrypt(content: encrypted)
+    } catch E2eeError.NotFound {
+        let channel = try OlmChannel.createFromEncryptedMessage(
+            account: device.account, partnerUserId: sender, partnerIdentityKey: senderKey,
+            content: encrypted)
+        text = try channel.firstEvent()
+    }
+    let plain = try JSON(text)
+    if stringIn(plain, "type") == "m.room_key" {
+        _ = try InboundMegolmSession.fromRoomKey(
+            account: device.account, senderUserId: sender, senderKey: senderKey,
+            roomKeyContent: plain["content"].text)
+        tell("   \(device.name) receives a room key from \(sender)")
+    }
+}
+
+/// The session that decrypts this event.
+func sessionOf(_ device: Device, _ event: JSON) throws -> InboundMegolmSession {
+    let sessionId = stringIn(event["content"], "session_id")
+    return try InboundMegolmSession.fromStorage(
+        account: device.account, roomId: room, sessionId: sessionId,
+        senderUserId: stringIn(event, "sender"))
+}
+
+struct Message: Equatable {
+    let sender: String
+    let words: String
+}
+
+/// Takes an answer to /sync; gives the messages in it.
+func receive(_ server: Homeserver, _ device: Device) throws -> [Message] {
+    let answer = try JSON(server.sync(userId: device.userId, deviceId: device.deviceId))
+    for event in answer["to_device"]["events"].list {
+        try receiveToDevice(device, event)
+    }
+    var messages: [Message] = []
+    for var event in answer["rooms"]["join"][room]["timeline"]["events"].list {
+        // A /sync answer leaves the room out of its events.
+        event["room_id"] = .string(room)
+        let session = try sessionOf(device, event)
+        let plain = try JSON(session.decrypt(event: event.text))
+        let message = Message(
+            sender: stringIn(event, "sender"), words: stringIn(plain["content"], "body"))
+        tell("   \(device.name) reads from \(message.sender): \(message.words)")
+        messages.append(message)
+    }
+    // How many keys the server still has, so that the account tops them up.
+    try device.account.receiveKeyCounts(
+        oneTimeCounts: answer["device_one_time_keys_count"].text,
+        unusedFallbackTypes: answer["device_unused_fallback_key_types"].text)
+    try uploadKeys(server, device)
+    return messages
+}
+
+/// Takes an event that the library has to refuse.
+func refuse(_ device: Device, _ event: JSON, _ expected: String) throws {
+    let session = try sessionOf(device, event)
+    refused(expected) { try session.decrypt(event: event.text) }
+}
