@@ -8,6 +8,8 @@ package_of() {
         jansson) echo libjansson-dev ;;
         libolm) echo libolm-dev ;;
         venv) echo python3-venv ;;
+        mvn) echo maven ;;
+        javac) echo default-jdk-headless ;;
         *) echo "$1" ;;
     esac
 }
