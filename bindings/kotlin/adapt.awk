@@ -8,7 +8,9 @@
 # 3. Store.close() shuts the store down, so that after `use` the file is closed; the generator's
 #    close() releases the handle alone.
 # 4. `use` is Kotlin's own, which calls close() and hides no exception.
-# 5. An exception's message is the sentence in `detail`, without names and fields around it.
+# 5. A handle that was closed, or is being closed by another thread, is refused as an argument, as it
+#    is refused as the receiver of a call. The generator uses what was freed.
+# 6. An exception's message is the sentence in `detail`, without names and fields around it.
 
 /catch\(e: kotlin\.Exception\)/ { sub(/kotlin\.Exception/, "Throwable"); caught++ }
 
@@ -35,15 +37,17 @@ closing && /^        this\.destroy\(\)$/ {
 
 /^inline fun <T : Disposable\?, R> T\.use\(/ { $0 = "private " $0; hidden++ }
 
+/^ *return value\.uniffiCloneHandle\(\)$/ { sub(/uniffiCloneHandle\(\)/, "callWithHandle { it }"); kept++ }
+
 /^        \) : E2eeException\(\)/ { errors++ }
 /get\(\) = "detail=\$\{ `detail` \}/ { sub(/".*/, "`detail`"); messages++ }
 
 { print }
 
 END {
-    if (caught != 2 || lambdas != 2 || closed != 1 || hidden != 1 || !errors || messages != errors) {
+    if (caught != 2 || lambdas != 2 || closed != 1 || hidden != 1 || kept != 8 || !errors || messages != errors) {
         print "adapt.awk does not fit the generated code:", caught + 0, lambdas + 0, closed + 0, \
-            hidden + 0, errors + 0, messages + 0 > "/dev/stderr"
+            hidden + 0, kept + 0, errors + 0, messages + 0 > "/dev/stderr"
         exit 1
     }
 }
