@@ -11,6 +11,9 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 jar=$package/target/matrixe2ee-jvm-$version.jar
 installed=.cache/m2/org/matrixe2ee/matrixe2ee-jvm/$version/matrixe2ee-jvm-$version.jar
 
+# What a machine lacks is no error, but to the tests of a change.
+$package/toolchain.sh || { [ "${CI:-}" != true ]; exit; }
+
 grep -q "<version>$version</version>" $package/pom.xml || {
     echo "$package/pom.xml is not of version $version, as Cargo.toml is"
     exit 1
