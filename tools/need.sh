@@ -9,6 +9,8 @@ package_of() {
         libolm) echo libolm-dev ;;
         swift) echo swiftlang g++ binutils git ;; # Debian 13 and newer; see tools/swift.sh
         venv) echo python3-venv ;;
+        mvn) echo maven ;;
+        javac) echo default-jdk-headless ;;
         *) echo "$1" ;;
     esac
 }
