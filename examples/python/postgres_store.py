@@ -1,4 +1,4 @@
-"""A store of your own in about 40 lines: a bot's keys in a PostgreSQL database.
+"""A store of your own in 60 lines: a bot's keys in a PostgreSQL database.
 
     # pip install matrixe2ee "psycopg[binary]"
     backend = PostgresStore("dbname=bots user=bots", "alice")
@@ -94,7 +94,7 @@ class PostgresStore(StoreBackend):
     def get(self, collection: str, key: bytes) -> bytes | None:
         with self._session() as session:
             row = session.execute(GET, (self._name, collection, key), binary=True).fetchone()
-        return row and row[0]
+        return row[0] if row else None
 
     def scan(self, collection: str, after_key: bytes | None, limit: int) -> list[StoreEntry]:
         after = after_key or b""  # which comes before every key

@@ -44,7 +44,8 @@ class PostgresServer:
         return {"cwd": self._folder} | (ids if os.geteuid() == 0 else {})
 
     def start(self):
-        """Starts the server, also after it was killed: then processes of the old one may be ending."""
+        """Starts the server unless it runs, also after it was killed: processes of the old one may be
+        ending then."""
         deadline = time.monotonic() + 60
         while True:
             if self._process is None or self._process.poll() is not None:
@@ -59,9 +60,10 @@ class PostgresServer:
                     self._process.wait(timeout=0.05)
 
     def _launch(self):
-        # What a server that loses the last commits when it is killed would have set. A store has
-        # to ask for better.
-        settings = ["synchronous_commit=off", "wal_writer_delay=10s", f"port={self._port}",
+        # So a server loses the last commits when it is killed, and sorts only when it is asked to: a
+        # store has to ask.
+        settings = ["synchronous_commit=off", "wal_writer_delay=10s", "enable_indexscan=off",
+                    "enable_indexonlyscan=off", f"port={self._port}",
                     "listen_addresses=127.0.0.1", f"unix_socket_directories={self._folder}"]
         options = [word for setting in settings for word in ("-c", setting)]
         with open(f"{self._folder}/log", "a") as log:
