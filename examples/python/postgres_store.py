@@ -2,7 +2,7 @@
 
     # pip install matrixe2ee "psycopg[binary]"
     backend = PostgresStore("dbname=bots user=bots", "alice")
-    with Store.foreign(backend, key) as store:
+    with contextlib.closing(backend), Store.foreign(backend, key) as store:
         account = Account.open(store, "@alice:example.org", "BOT")
 
 All stores of a database are in one table, each under its name. Keys and values are hashed and
@@ -111,6 +111,10 @@ class PostgresStore(StoreBackend):
             cursor.executemany(PUT, puts)
             cursor.executemany(DELETE, deletes)
 
+    def close(self) -> None:
+        """Lets another program have the store; call it when the store was shut down."""
+        self._connection.close()
+
     def __del__(self) -> None:
         if hasattr(self, "_connection"):
-            self._connection.close()
+            self.close()

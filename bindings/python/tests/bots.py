@@ -25,11 +25,15 @@ class Bot:
         self.start()
 
     def start(self):
-        self.store = Store.foreign(self.open_backend(), self.key)
+        self.backend = self.open_backend()
+        self.store = Store.foreign(self.backend, self.key)
         self.account = Account.open(self.store, self.user_id, self.device_id)
 
     def stop(self):
-        self.store.shut_down()
+        try:
+            self.store.shut_down()
+        finally:
+            self.backend.close()
 
     def restart(self):
         self.stop()

@@ -241,7 +241,7 @@ def test_a_failed_transaction_leaves_everything_as_it_was(database, bot, name, t
     assert bob.read(alice.say("Hello", bob)) == ("Hello", 0)
 
 
-def test_an_interruption_while_committing_is_a_failure_of_the_call(server, bot):
+def test_an_interruption_while_committing_is_a_failure_of_the_call(server, bot, name):
     class Interrupted(PostgresStore):
         interrupt = False
 
@@ -250,18 +250,12 @@ def test_an_interruption_while_committing_is_a_failure_of_the_call(server, bot):
                 raise KeyboardInterrupt  # Ctrl-C, while the database works
             super().commit(changes)
 
-    backends = []
-
-    def open_backend():
-        backends.append(Interrupted(server.conninfo, "interrupted"))
-        return backends[-1]
-
-    alice, bob = Bot("alice", open_backend), bot("bob")
+    alice, bob = Bot("alice", lambda: Interrupted(server.conninfo, name)), bot("bob")
     channel = alice.channel_to(bob)
-    backends[0].interrupt = True
+    alice.backend.interrupt = True
     with pytest.raises(E2eeError.StoreIo):
         channel.encrypt("org.example.note", {})
-    backends[0].interrupt = False
+    alice.backend.interrupt = False
     alice.stop()
 
 
