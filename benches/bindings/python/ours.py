@@ -6,6 +6,10 @@ import sys
 
 from measure import ROOM, SENDER, Timer, batches, run
 
+RECIPIENTS = """{
+    "encryption": {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 10000},
+    "members": {}, "device_keys": {}
+}"""
 RAW = sys.argv.pop(1) == "raw"
 if RAW:
     import matrixe2ee.raw as library
@@ -31,6 +35,8 @@ def room(task):
 
 def encrypt(task):
     session = library.OutboundMegolmSession.create(alice(), ROOM)
+    # Nobody to send the key to, and nothing that ends the session early.
+    session.get_session_key_for_sending(form(RECIPIENTS))
     content, timer = form(json.dumps(task.content())), Timer()
     for _ in range(task.count):
         timer.time(session.encrypt, "m.room.message", content)
