@@ -28,10 +28,7 @@ for language in kotlin swift python; do
     bindgen run --quiet -- generate "$target/release/libmatrixe2ee.so" \
         --language $language --out-dir "$generated/$language" --no-format
 done
-# Ctrl-C while a host's own store commits is no Exception in Python: the commit would count as done.
-sed -i '/^def _uniffi_trait_interface_call/,/^[^ d]/s/except Exception as e:/except BaseException as e:/' \
-    "$generated/python/matrixe2ee.py"
-[ "$(grep -c 'except BaseException as e:' "$generated/python/matrixe2ee.py")" = 2 ]
+bindings/adapt_python.py "$generated/python/matrixe2ee.py"
 # Only now: the generator reads the symbols that this takes away.
 strip -o "$generated/library/libmatrixe2ee.so" "$target/release/libmatrixe2ee.so"
 cp "$generated/library/libmatrixe2ee.so" "$generated/python/"
