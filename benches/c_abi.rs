@@ -17,6 +17,7 @@ macro_rules! functions {
 
 functions! {
     matrixe2ee_verify_signed_json(Str, Str, Str, Str);
+    matrixe2ee_canonical_json(Str, OutStr);
     matrixe2ee_store_in_memory(*const u8, usize, OutHandle);
     matrixe2ee_store_open_sqlite(Str, *const u8, usize, OutHandle);
     matrixe2ee_store_shut_down(Handle);
@@ -39,6 +40,7 @@ functions! {
     matrixe2ee_inbound_megolm_session_from_room_key(Handle, Str, Str, Str, OutHandle);
     matrixe2ee_inbound_megolm_session_from_export(Handle, Str, OutHandle);
     matrixe2ee_inbound_megolm_session_from_storage(Handle, Str, Str, Str, OutHandle);
+    matrixe2ee_inbound_megolm_session_session_id(Handle, OutStr);
     matrixe2ee_inbound_megolm_session_decrypt(Handle, Str, OutStr);
     matrixe2ee_inbound_megolm_session_decrypt_many(Handle, Str, OutStr);
 }
@@ -113,6 +115,11 @@ pub fn verify(object: &CStr, user: &CStr, key_id: &CStr, key: &CStr) {
     let (object, user, key_id, key) =
         (object.as_ptr(), user.as_ptr(), key_id.as_ptr(), key.as_ptr());
     assert_eq!(unsafe { matrixe2ee_verify_signed_json(object, user, key_id, key, NO_ERROR) }, 0);
+}
+
+pub fn canonical_json(value: &CStr) -> Text {
+    let value = value.as_ptr();
+    text(|out| unsafe { matrixe2ee_canonical_json(value, out, NO_ERROR) })
 }
 
 pub fn store(path: Option<&CStr>) -> Owned {
@@ -244,6 +251,10 @@ pub fn stored_room_key(account: &Owned, room: &CStr, session_id: &CStr) -> Owned
     inbound(|out| unsafe {
         matrixe2ee_inbound_megolm_session_from_storage(account.0, room, id, null(), out, NO_ERROR)
     })
+}
+
+pub fn session_id(session: &Owned) -> Text {
+    text(|out| unsafe { matrixe2ee_inbound_megolm_session_session_id(session.0, out, NO_ERROR) })
 }
 
 pub fn room_decrypt(session: &Owned, event: &CStr) -> Text {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::measure::median;
 use crate::report::{self, Line};
 use crate::rows::{ROWS, Row};
-use crate::{machine, material};
+use crate::{bindings, machine, material};
 
 /// The columns of the table. The first word of each is a program, the second its argument.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,20 +56,42 @@ impl Program {
         if row.name.ends_with("5_ms") {
             command.env("SYNC_MS", "5");
         }
-        let output = command.stderr(Stdio::inherit()).output().unwrap();
-        assert!(output.status.success(), "{command:?}");
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-        answer["value"].as_f64()
+        figure_of(&mut command)
+    }
+}
+
+/// What a program measures; none if it cannot do this.
+pub fn figure_of(command: &mut Command) -> Option<f64> {
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer["value"].as_f64()
+}
+
+pub struct Settings {
+    pub quick: bool,
+    pub rounds: usize,
+    only: String,
+}
+
+impl Settings {
+    fn read() -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let quick = variable("QUICK").is_some();
+        let rounds =
+            if quick { 1 } else { variable("ROUNDS").map_or(5, |text| text.parse().unwrap()) };
+        Self { quick, rounds, only: variable("ONLY").unwrap_or_default() }
+    }
+
+    pub fn wants(&self, name: &str, label: &str) -> bool {
+        name.contains(&self.only) || label.contains(&self.only)
     }
 }
 
 pub fn run() {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let quick = variable("QUICK").is_some();
-    let rounds = if quick { 1 } else { variable("ROUNDS").map_or(5, |text| text.parse().unwrap()) };
-    let only = variable("ONLY").unwrap_or_default();
-    let rows: Vec<_> =
-        ROWS.iter().filter(|row| row.label.contains(&only) || row.name.contains(&only)).collect();
+    let settings = Settings::read();
+    let Settings { quick, rounds, .. } = settings;
+    let rows: Vec<_> = ROWS.iter().filter(|row| settings.wants(row.name, row.label)).collect();
 
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
     let scratch = tempfile::tempdir_in(target).unwrap();
@@ -89,12 +111,14 @@ pub fn run() {
         })
         .collect();
 
+    let of_bindings = bindings::run(&settings, folder);
+
     let machine = report::machine(&disk, &machine::disk(folder));
     println!("\n{machine}");
-    if quick || !only.is_empty() {
+    if quick || !settings.only.is_empty() {
         println!("Not a full run: docs/benchmarks.md stays as it is.");
     } else {
-        report::write(&machine, &lines);
+        report::write(&machine, &lines, &of_bindings);
     }
 }
 

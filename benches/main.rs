@@ -2,10 +2,11 @@
 //!
 //! Without arguments it runs each row in each program in turn, each time as a new process, so that
 //! the ratios hold when the machine's speed drifts. ROUNDS= says how often, QUICK=1 tries everything
-//! out with little, ONLY= keeps the rows whose names or labels hold that text, and RIVALS= is the
-//! folder of the rivals' programs. The table is printed, and written into docs/benchmarks.md after
-//! a full run.
+//! out with little, ONLY= keeps the rows whose names or labels hold that text (ONLY=bindings: the
+//! second table, of the bindings), RIVALS= is the folder of the rivals' programs and BINDINGS= that of
+//! the other languages'. The tables are printed, and written into docs/benchmarks.md after a full run.
 
+mod bindings;
 mod c_abi;
 mod driver;
 mod machine;

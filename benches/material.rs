@@ -21,7 +21,9 @@ pub fn write(folder: &Path, devices: usize, events: usize, exports: usize) {
         save(&format!("events-{size}.json"), traffic(&sender, 1, (events / 10).max(20), size));
     }
     save("backlog.json", traffic(&sender, (events / 100).max(1), events, 1024));
-    save("deep.json", traffic(&sender, 1, events, 1024));
+    let deep = traffic(&sender, 1, events, 1024);
+    std::fs::write(folder.join("deep.lines"), lines(&deep)).unwrap();
+    save("deep.json", deep);
     let devices = (0..devices).map(|number| {
         let user = format!("@user{}:example.org", number / 4);
         Device::new(&user, &format!("DEVICE{}", number % 4)).public()
@@ -32,6 +34,14 @@ pub fn write(folder: &Path, devices: usize, events: usize, exports: usize) {
     save("devices.json", devices.into());
     save("room_key.json", room_key);
     save("exports.json", (0..exports).map(|_| export(&sender, &GroupSession::default())).collect());
+}
+
+/// The sender's key, the room key, and each event: for programs without a JSON library.
+fn lines(traffic: &Value) -> String {
+    let mut lines = vec![traffic["sender_key"].as_str().unwrap().to_owned()];
+    lines.push(traffic["sessions"][0]["room_key"].to_string());
+    lines.extend(traffic["events"].as_array().unwrap().iter().map(Value::to_string));
+    lines.join("\n")
 }
 
 /// What `encrypt_for_devices` is told of a device.

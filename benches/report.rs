@@ -56,7 +56,7 @@ pub fn line(line: &Line) -> String {
     )
 }
 
-fn three_digits(value: f64) -> String {
+pub fn three_digits(value: f64) -> String {
     match value {
         100.0.. => format!("{value:.0}"),
         _ => format!("{value:.1}"),
@@ -100,16 +100,23 @@ pub fn machine(disk_before: &str, disk_after: &str) -> String {
     )
 }
 
+/// Where the tables stand in docs/benchmarks.md: after these, before END.
 const BEGIN: &str = "<!-- written by make bench -->";
+const BEGIN_BINDINGS: &str = "<!-- the bindings, written by make bench -->";
 const END: &str = "<!-- end -->";
 
-/// Puts the table in its place in docs/benchmarks.md.
-pub fn write(machine: &str, lines: &[Line]) {
+/// Puts the tables in their places.
+pub fn write(machine: &str, lines: &[Line], of_bindings: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/benchmarks.md");
     let page = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
     let table: Vec<_> = lines.iter().map(line).collect();
-    let table = format!("{}\n{}", head(), table.join("\n"));
-    std::fs::write(path, format!("{before}{BEGIN}\n{machine}\n\n{table}\n{END}{after}")).unwrap();
+    let table = format!("{machine}\n\n{}\n{}", head(), table.join("\n"));
+    let page = put(&put(&page, BEGIN, &table), BEGIN_BINDINGS, of_bindings);
+    std::fs::write(path, page).unwrap();
+}
+
+fn put(page: &str, begin: &str, table: &str) -> String {
+    let (before, rest) = page.split_once(begin).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    format!("{before}{begin}\n{table}\n{END}{after}")
 }

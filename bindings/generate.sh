@@ -32,6 +32,7 @@ done
 # an error, and in a place of the Swift code where it is a warning.
 sed -i 's/`open`/open/' "$generated/swift/MatrixE2eeFFI.h"
 sed -i 's/^\( *\)`open`: {/\1open: {/' "$generated/swift/MatrixE2ee.swift"
+bindings/adapt_python.py "$generated/python/matrixe2ee.py"
 # Only now: the generator reads the symbols that this takes away.
 strip -o "$generated/library/libmatrixe2ee.so" "$target/release/libmatrixe2ee.so"
 cp "$generated/library/libmatrixe2ee.so" "$generated/python/"

@@ -21,6 +21,8 @@ there() {
         libolm) pkg-config --exists olm || echo '#include <olm/olm.h>' | cc -E - ;;
         binutils) command -v nm ;;
         venv) python3 -c 'import venv, ensurepip' ;;
+        # Not in PATH: several versions may be there.
+        postgresql) ls /usr/lib/postgresql/*/bin/postgres || command -v postgres ;;
         *) command -v "$1" ;;
     esac > /dev/null 2>&1
 }
@@ -48,9 +50,21 @@ rust() {
     exit 1
 }
 
+# Debian's package makes a cluster of databases and starts it, unless it is told not to.
+postgresql() {
+    settings=/etc/postgresql-common/createcluster.conf
+    [ -e "$settings" ] || install postgresql-common &&
+        sed -i.before 's/^#*create_main_cluster.*/create_main_cluster = false/' "$settings" &&
+        install postgresql
+    result=$?
+    [ -e "$settings.before" ] && mv "$settings.before" "$settings"
+    [ "$result" = 0 ] || { echo "Please install: postgresql"; exit 1; }
+}
+
 missing=
 for tool in "$@"; do
     if [ "$tool" = cargo ]; then rust; continue; fi
+    if [ "$tool" = postgresql ] && ! there postgresql; then postgresql; continue; fi
     there "$tool" || missing="$missing $(package_of "$tool")"
 done
 [ -z "$missing" ] && exit 0

@@ -26,6 +26,21 @@ pub fn deep_session(task: &Task, place: &Place) -> f64 {
     time
 }
 
+/// Events of one session in ten calls.
+pub fn decrypt_many(task: &Task, place: &Place) -> f64 {
+    let traffic = task.read("deep.json");
+    let session = &receive_keys(&place.alice(), &traffic)[0];
+    let events = &traffic["events"].as_array().unwrap()[..task.count];
+    let batch = task.count.div_ceil(10);
+    let mut timer = Timer::default();
+    for events in events.chunks(batch) {
+        let list = c(&Value::from(events).to_string());
+        let answers = timer.time(|| c_abi::room_decrypt_many(session, &list));
+        all_good(&answers, "event", events.len());
+    }
+    place.result(&timer) / batch as f64
+}
+
 fn list(traffic: &mut Value, count: usize, random: bool) -> std::ffi::CString {
     let events = traffic["events"].as_array_mut().unwrap();
     events.truncate(count);

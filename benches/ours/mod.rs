@@ -35,6 +35,7 @@ pub fn measure(task: &Task, disk: bool) -> Option<f64> {
         "backlog_in_order" => batches::backlog(task, &place, false),
         "backlog_random" => batches::backlog(task, &place, true),
         "deep_session" => batches::deep_session(task, &place),
+        "decrypt_many" => batches::decrypt_many(task, &place),
         "import_keys" => batches::import_keys(task, &place),
         "share_existing" => share::existing(task, &place),
         "share_new" => share::new(task, &place),
@@ -46,6 +47,8 @@ pub fn measure(task: &Task, disk: bool) -> Option<f64> {
         "bytes_olm" if !disk => memory::olm_session(task),
         "bytes_megolm" if !disk => memory::room_key(task),
         "peak" if disk => memory::peak(task, &place),
+        "bare_call" => rooms::bare_call(task, &place),
+        "bare_text" => rooms::bare_text(task, &place),
         _ => return None,
     })
 }

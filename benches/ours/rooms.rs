@@ -37,6 +37,26 @@ pub fn decrypt(task: &Task, place: &Place) -> f64 {
     place.result(&timer)
 }
 
+/// What a call costs that does next to nothing.
+pub fn bare_call(task: &Task, place: &Place) -> f64 {
+    let session = &receive_keys(&place.alice(), &task.read("deep.json"))[0];
+    let mut timer = Timer::default();
+    for _ in 0..task.count {
+        timer.time(|| c_abi::session_id(session));
+    }
+    place.result(&timer)
+}
+
+/// One that takes and gives a text.
+pub fn bare_text(task: &Task, place: &Place) -> f64 {
+    let content = c(&texts::content(task.size).to_string());
+    let mut timer = Timer::default();
+    for _ in 0..task.count {
+        timer.time(|| c_abi::canonical_json(&content));
+    }
+    place.result(&timer)
+}
+
 /// As if the room keys had come through a channel.
 pub fn receive_keys(account: &Owned, traffic: &serde_json::Value) -> Vec<Owned> {
     let sender_key = c(traffic["sender_key"].as_str().unwrap());

@@ -24,6 +24,8 @@ pub fn measure(task: &Task) -> Option<f64> {
         "backlog_in_order" => rooms::backlog(task, "backlog.json", false),
         "backlog_random" => rooms::backlog(task, "backlog.json", true),
         "deep_session" => rooms::backlog(task, "deep.json", true),
+        "decrypt_many" => rooms::decrypt_in_batches(task),
+        "bare_call" => rooms::session_id(task),
         "import_keys" => rooms::import_keys(task),
         "share_existing" => olm::share_existing(task),
         "share_new" => olm::share_new(task),

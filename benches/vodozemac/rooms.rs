@@ -72,6 +72,30 @@ pub fn backlog(task: &Task, file: &str, random: bool) -> f64 {
     together(task.count, || messages.iter().map(decrypt).collect::<Vec<_>>()).0
 }
 
+pub fn decrypt_in_batches(task: &Task) -> f64 {
+    let traffic = task.read("deep.json");
+    let mut sessions = sessions(&traffic);
+    let messages = messages(&traffic, &sessions, task.count);
+    let batch = task.count.div_ceil(10);
+    let mut timer = Timer::default();
+    for messages in messages.chunks(batch) {
+        let decrypt = |(number, ciphertext): &(usize, String)| {
+            decrypt_one(&mut sessions[*number], ciphertext)
+        };
+        timer.time(|| messages.iter().map(decrypt).collect::<Vec<_>>());
+    }
+    timer.of_processor() / batch as f64
+}
+
+pub fn session_id(task: &Task) -> f64 {
+    let session = &sessions(&task.read("deep.json"))[0];
+    let mut timer = Timer::default();
+    for _ in 0..task.count {
+        timer.time(|| session.session_id());
+    }
+    timer.of_processor()
+}
+
 pub fn exports(task: &Task) -> Vec<String> {
     let text = |export: &Value| export["session_key"].as_str().unwrap().to_owned();
     task.read("exports.json").as_array().unwrap().iter().take(task.count).map(text).collect()

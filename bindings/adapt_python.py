@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Fits the generated Python module to what a Python programmer expects: `adapt_python.py FILE`. Each
+text that is replaced has to stand there as often as is said here: when the generator changes, the build
+says so.
+
+1. Whatever is raised in a callback reaches the library as a failure. The generator catches Exception
+   only: after Ctrl-C in StoreBackend.commit the library would believe that all was written.
+2. A call costs half of what it did: texts cross in one call instead of several with a growing buffer,
+   and the record of a call's outcome is made empty, not filled in with zeros.
+"""
+
+import pathlib
+import sys
+
+path = pathlib.Path(sys.argv[1])
+code = path.read_text()
+
+
+def replace(old, new, times=1):
+    global code
+    if code.count(old) != times:
+        sys.exit(f"adapt_python.py does not fit the generated code, where it says:\n{old}")
+    code = code.replace(old, new)
+
+
+replace(
+    """    except Exception as e:
+        call_status.code = _UniffiRustCallStatus.CALL_UNEXPECTED_ERROR
+""",
+    """    except BaseException as e:
+        call_status.code = _UniffiRustCallStatus.CALL_UNEXPECTED_ERROR
+""",
+    times=2,
+)
+replace(
+    """    call_status = _UniffiRustCallStatus.default()
+
+    args_with_error = args + (ctypes.byref(call_status),)
+    result = fn(*args_with_error)
+    _uniffi_check_call_status(error_ffi_converter, call_status)
+""",
+    """    call_status = _UniffiRustCallStatus()
+    result = fn(*args, ctypes.byref(call_status))
+    if call_status.code != 0:
+        _uniffi_check_call_status(error_ffi_converter, call_status)
+""",
+)
+replace(
+    """        with buf.consume_with_stream() as stream:
+            return stream.read(stream.remaining()).decode("utf-8")
+""",
+    """        try:
+            return buf.data[:buf.len].decode("utf-8")
+        finally:
+            buf.free()
+""",
+)
+replace(
+    """        with _UniffiRustBuffer.alloc_with_builder() as builder:
+            builder.write(value.encode("utf-8"))
+            return builder.finalize()
+""",
+    """        utf8_bytes = value.encode("utf-8")
+        if len(utf8_bytes) > 0x7FFFFFFF:
+            raise ValueError("the text is too long")
+        return _uniffi_rust_call(
+            _UniffiLib.ffi_matrixe2ee_rustbuffer_from_bytes,
+            _UniffiForeignText(len(utf8_bytes), utf8_bytes),
+        )
+""",
+)
+replace(
+    """_UniffiLib.ffi_matrixe2ee_rustbuffer_from_bytes.argtypes = (
+    _UniffiForeignBytes,
+""",
+    """_UniffiLib.ffi_matrixe2ee_rustbuffer_from_bytes.argtypes = (
+    _UniffiForeignText,
+""",
+)
+replace(
+    """class _UniffiFfiConverterByRefBytes:
+""",
+    """class _UniffiForeignText(ctypes.Structure):
+    # As _UniffiForeignBytes, made from a bytes object and keeping that alive.
+    _fields_ = [
+        ("len", ctypes.c_int32),
+        ("data", ctypes.c_char_p),
+    ]
+
+
+class _UniffiFfiConverterByRefBytes:
+""",
+)
+path.write_text(code)
