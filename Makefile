@@ -152,7 +152,7 @@ test-kotlin: jar
 test-swift: swift-package
 	bindings/swift/test.sh
 
-test-languages: lib bindings
+test-languages: wheel jar swift-package
 	tests/languages/run.sh
 
 test-peers:
