@@ -1,0 +1,85 @@
+"""What all handles have in common."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Callable, Generic, Optional, Type, TypeVar, Union
+
+from . import raw
+
+Raw = TypeVar("Raw")
+Self = TypeVar("Self", bound="Handle[Any]")
+
+# The sentence, and not the generated list of fields: for people who read a traceback.
+raw.E2eeError.__str__ = lambda error: str(error.detail)  # type: ignore
+
+
+class Handle(Generic[Raw]):
+    """An open object of the library. `with` releases it at its end; so does Python, when nobody uses
+    it any more. A handle may be used from any thread."""
+
+    __slots__ = ("_raw", "__weakref__")
+    _raw: Optional[Raw]
+
+    def __init__(self) -> None:
+        raise TypeError(f"{type(self).__name__} is made by one of its class methods")
+
+    @classmethod
+    def _of(cls: Type[Self], handle: Any) -> Self:
+        new = cls.__new__(cls)
+        new._raw = handle
+        return new
+
+    def _live(self) -> Raw:
+        handle = self._raw
+        if handle is None:
+            error: Any = raw.E2eeError
+            raise error.StaleHandle("the handle was released")
+        return handle
+
+    def release(self) -> None:
+        """Lets go of the object: this handle answers STALE_HANDLE from now on. Other handles on the
+        same object stay as they are. A second call does nothing."""
+        self._raw = None
+
+    def __enter__(self: Self) -> Self:
+        self._live()
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.release()
+
+    def __repr__(self) -> str:
+        return f"<matrixe2ee.{type(self).__name__}{'' if self._raw is not None else ' (released)'}>"
+
+
+class StoreHandle(Handle[raw.Store]):
+    """`with` shuts the store down at its end."""
+
+    __slots__ = ()
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if self._raw is not None:
+            self._raw.shut_down()
+
+
+class _Opener(raw.StoreOpener):
+    def __init__(self, open: Callable[[], raw.StoreBackend]) -> None:
+        self._open = open
+
+    def open(self) -> raw.StoreBackend:
+        return self._open()
+
+
+def as_opener(opener: Union[raw.StoreOpener, Callable[[], raw.StoreBackend]]) -> raw.StoreOpener:
+    return opener if isinstance(opener, raw.StoreOpener) else _Opener(opener)

@@ -1,0 +1,40 @@
+#!/bin/sh
+# Tests the wheel that build.sh has made: installed into an empty environment as a user does it, its types,
+# its behaviour (tests/), the README's program, the example, and a store in a database.
+set -eu
+cd "$(dirname "$0")/../.."
+here=bindings/python
+wheel=$(echo "$PWD"/$here/dist/*.whl)
+cache=$PWD/.cache/python
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset PYTHONPATH
+
+python3 -m venv "$work/empty"
+"$work/empty/bin/pip" install --quiet --disable-pip-version-check --no-index "$wheel"
+tools/readme_program.sh python > "$work/first.py"
+(cd "$work" && empty/bin/python -X dev -W error first.py > first)
+grep -q one_time_keys "$work/first"
+grep -q ciphertext "$work/first"
+echo "ok      the Python program of the README, in an empty environment"
+
+if ! cmp -s $here/requirements-test.txt "$cache/venv/requirements.txt"; then
+    rm -rf "$cache/venv"
+    python3 -m venv "$cache/venv"
+    "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r $here/requirements-test.txt
+    cp $here/requirements-test.txt "$cache/venv/requirements.txt"
+fi
+"$cache/venv/bin/pip" install --quiet --disable-pip-version-check --no-index --force-reinstall "$wheel"
+python="$cache/venv/bin/python"
+
+$python -m mypy --strict --no-error-summary --cache-dir "$cache/mypy" "$work/first.py" examples/python/device.py \
+    examples/python/homeserver.py examples/python/alice_and_bob.py tests/languages/member.py $here/tests/typed_program.py
+$python -m mypy --strict --no-error-summary --cache-dir "$cache/mypy" $here/matrixe2ee/_*.py $here/matrixe2ee/__init__.py
+echo "ok      mypy --strict, of programs on the package and of the package"
+
+PYTHONPATH=examples/python $python -X dev -m pytest -q -p no:cacheprovider $here/tests --ignore $here/tests/test_postgres_store.py
+$python -X dev -W error examples/python/alice_and_bob.py > "$work/story"
+tail -1 "$work/story" | grep -qx 'All is as it should be.'
+echo "ok      examples/python"
+
+$here/test_postgres.sh "$wheel"
