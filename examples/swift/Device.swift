@@ -1,3 +1,6 @@
+// One device: its store and its account, what it says to the homeserver, and how it reads and writes
+// in the room. A call that fails although it may not fail throws, and so ends the program.
+
 import Foundation
 import MatrixE2ee
 
@@ -13,33 +16,34 @@ struct Device {
     var account: Account!
 }
 
-/// Where the devices tell what they do.
+/// Shows a line to whoever watches; a program may put another in its place.
 nonisolated(unsafe) var tell: (String) -> Void = { print($0) }
 
-/// Ends the program if something is not as it should be.
-func check(_ holds: Bool, _ what: String) {
-    if !holds {
-        tell("FAILED: \(what)")
-        exit(1)
-    }
+/// What is thrown if something is not as it should be.
+struct Failure: Error, CustomStringConvertible {
+    let description: String
+}
+
+func check(_ holds: Bool, _ what: String) throws {
+    if !holds { throw Failure(description: "this should hold: \(what)") }
 }
 
 /// Checks that a call fails as it has to; one that may not fail stands behind `try` alone.
-func refused<T>(_ expected: String, _ call: () throws -> T) {
+func refused<T>(_ expected: String, _ call: () throws -> T) throws {
     do {
         _ = try call()
-        check(false, "nothing comes out")
-    } catch {
-        let error = error as! E2eeError
-        check(error.name() == expected, "\(error), not \(expected)")
+    } catch let error as E2eeError {
+        try check(error.name() == expected, "\(error) is \(expected)")
         tell("   refused: \(error.name()) (\(error.code())), \"\(error.detail)\"")
+        return
     }
+    try check(false, "nothing comes out")
 }
 
-func stringIn(_ object: JSON, _ name: String) -> String {
-    let string = object[name].string
-    check(string != nil, name)
-    return string!
+/// A field that has to be there, and to be a string.
+func stringIn(_ object: JSON, _ name: String) throws -> String {
+    guard let string = object[name].string else { throw Failure(description: "no \(name)") }
+    return string
 }
 
 /// Opens the store and the account in it; the first time, both are made.
@@ -67,16 +71,16 @@ func uploadKeys(_ server: Homeserver, _ device: Device) throws {
     tell("   \(device.name) uploads \(deviceKeys)one-time keys: \(count)")
 }
 
-/// The users in the room.
-func joinedMembers(_ server: Homeserver) throws -> [String] {
-    Array(try JSON(server.joinedMembers())["joined"].object.keys)
+/// Who is in the room: {user: value}, with the same value for each.
+func members(_ server: Homeserver, _ value: JSON) throws -> JSON {
+    let answer = try JSON(server.joinedMembers())
+    return .object(answer["joined"].object.mapValues { _ in value })
 }
 
-/// The devices of all users in the room: {user: {device: device keys}}.
+/// The devices of all who are in the room: {user: {device: device keys}}.
 func queryDevices(_ server: Homeserver) throws -> JSON {
-    var users: JSON = [:]
-    for userId in try joinedMembers(server) { users[userId] = [] }
-    let answer = try JSON(server.keysQuery(body: JSON.object(["device_keys": users]).text))
+    let body: JSON = ["device_keys": try members(server, [])]
+    let answer = try JSON(server.keysQuery(body: body.text))
     return answer["device_keys"]
 }
 
@@ -87,15 +91,15 @@ func claimKey(_ server: Homeserver, _ userId: String, _ deviceId: String) throws
     let answer = try server.keysClaim(body: request)
     let claimed = try JSON(readKeysClaimResponse(request: request, response: answer))
     let key = claimed["one_time_keys"][userId][deviceId]
-    check(key != .null, "the server had a key to claim")
+    try check(key != .null, "the server had a key to claim")
     return try key.text
 }
 
 /// The channel to a device: the stored one, or a new one with a key claimed for it.
 func channelTo(_ server: Homeserver, _ from: Device, _ deviceKeys: JSON) throws -> OlmChannel {
-    let userId = stringIn(deviceKeys, "user_id")
-    let deviceId = stringIn(deviceKeys, "device_id")
-    let identityKey = stringIn(deviceKeys["keys"], "curve25519:\(deviceId)")
+    let userId = try stringIn(deviceKeys, "user_id")
+    let deviceId = try stringIn(deviceKeys, "device_id")
+    let identityKey = try stringIn(deviceKeys["keys"], "curve25519:\(deviceId)")
     let signedKeys = try deviceKeys.text
 
     do {
@@ -128,18 +132,16 @@ func roomSession(_ device: Device) throws -> OutboundMegolmSession {
 /// Sends the room key to each device that lacks it, over its channel. (A real program makes a new
 /// session when this answers SessionExpired.)
 func shareRoomKey(_ server: Homeserver, _ device: Device, _ session: OutboundMegolmSession) throws {
-    var members: JSON = [:]
-    for userId in try joinedMembers(server) { members[userId] = "join" }
     let recipients: JSON = [
         "encryption": ["algorithm": .string(megolm)],
         "history_visibility": "shared",
-        "members": members,
+        "members": try members(server, "join"),
         "device_keys": try queryDevices(server),
     ]
     for item in try JSON(session.getSessionKeyForSending(recipients: recipients.text)).list {
         let keys = item["device"]
-        let userId = stringIn(keys, "user_id")
-        let deviceId = stringIn(keys, "device_id")
+        let userId = try stringIn(keys, "user_id")
+        let deviceId = try stringIn(keys, "device_id")
         let channel = try channelTo(server, device, keys)
         let encrypted = try channel.encrypt(eventType: "m.room_key", content: item["content"].text)
         let body: JSON = ["messages": [userId: [deviceId: try JSON(encrypted)]]]
@@ -158,15 +160,15 @@ func say(_ server: Homeserver, _ device: Device, _ words: String) throws -> Stri
     let encrypted = try session.encrypt(eventType: "m.room.message", content: content.text)
     let answer = try JSON(
         server.send(userId: device.userId, eventType: "m.room.encrypted", content: encrypted))
-    let eventId = stringIn(answer, "event_id")
+    let eventId = try stringIn(answer, "event_id")
     tell("   \(device.name) says in \(eventId): \(words)")
     return eventId
 }
 
 /// Decrypts a to-device event. If it is a room key, it is stored before anything else is done.
 func receiveToDevice(_ device: Device, _ event: JSON) throws {
-    let sender = stringIn(event, "sender")
-    let senderKey = stringIn(event["content"], "sender_key")
+    let sender = try stringIn(event, "sender")
+    let senderKey = try stringIn(event["content"], "sender_key")
     let encrypted = try event["content"].text
     let text: String
     do {
@@ -180,7 +182,7 @@ func receiveToDevice(_ device: Device, _ event: JSON) throws {
         text = try channel.firstEvent()
     }
     let plain = try JSON(text)
-    if stringIn(plain, "type") == "m.room_key" {
+    if try stringIn(plain, "type") == "m.room_key" {
         _ = try InboundMegolmSession.fromRoomKey(
             account: device.account, senderUserId: sender, senderKey: senderKey,
             roomKeyContent: plain["content"].text)
@@ -190,7 +192,7 @@ func receiveToDevice(_ device: Device, _ event: JSON) throws {
 
 /// The session that decrypts this event.
 func sessionOf(_ device: Device, _ event: JSON) throws -> InboundMegolmSession {
-    let sessionId = stringIn(event["content"], "session_id")
+    let sessionId = try stringIn(event["content"], "session_id")
     return try InboundMegolmSession.fromStorage(
         account: device.account, roomId: room, sessionId: sessionId,
         senderUserId: stringIn(event, "sender"))
@@ -201,33 +203,33 @@ struct Message: Equatable {
     let words: String
 }
 
-/// Takes an answer to /sync; gives the messages in it.
+/// Takes an answer to /sync; gives what was read.
 func receive(_ server: Homeserver, _ device: Device) throws -> [Message] {
     let answer = try JSON(server.sync(userId: device.userId, deviceId: device.deviceId))
+    var read: [Message] = []
     for event in answer["to_device"]["events"].list {
         try receiveToDevice(device, event)
     }
-    var messages: [Message] = []
     for var event in answer["rooms"]["join"][room]["timeline"]["events"].list {
         // A /sync answer leaves the room out of its events.
         event["room_id"] = .string(room)
         let session = try sessionOf(device, event)
         let plain = try JSON(session.decrypt(event: event.text))
-        let message = Message(
-            sender: stringIn(event, "sender"), words: stringIn(plain["content"], "body"))
-        tell("   \(device.name) reads from \(message.sender): \(message.words)")
-        messages.append(message)
+        let words = try stringIn(plain["content"], "body")
+        let sender = try stringIn(event, "sender")
+        tell("   \(device.name) reads from \(sender): \(words)")
+        read.append(Message(sender: sender, words: words))
     }
     // How many keys the server still has, so that the account tops them up.
     try device.account.receiveKeyCounts(
         oneTimeCounts: answer["device_one_time_keys_count"].text,
         unusedFallbackTypes: answer["device_unused_fallback_key_types"].text)
     try uploadKeys(server, device)
-    return messages
+    return read
 }
 
 /// Takes an event that the library has to refuse.
 func refuse(_ device: Device, _ event: JSON, _ expected: String) throws {
     let session = try sessionOf(device, event)
-    refused(expected) { try session.decrypt(event: event.text) }
+    try refused(expected) { try session.decrypt(event: event.text) }
 }

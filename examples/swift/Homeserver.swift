@@ -1,6 +1,9 @@
+// What a device asks of a homeserver, and a stand-in for one, inside the program: it answers the
+// requests that matter for encryption as a real one does over HTTP, with JSON text in and out, and
+// forgets everything at the end. It sees what a real one sees: public keys and ciphertexts.
+
 let room = "!room:example.org"
 
-/// The requests to a homeserver that matter for encryption, with JSON text in and out.
 protocol Homeserver {
     /// `POST /keys/upload`, by this device.
     func keysUpload(userId: String, deviceId: String, body: String) throws -> String
@@ -11,13 +14,13 @@ protocol Homeserver {
     /// `POST /keys/claim`: gives away one key of each device, a fallback key if there is no other.
     func keysClaim(body: String) throws -> String
 
-    /// `GET /rooms/{room_id}/joined_members`. There is one room.
+    /// `GET /rooms/{room_id}/joined_members`: `{"joined": {"@alice:example.org": {}, ...}}`.
     func joinedMembers() throws -> String
 
     /// `PUT /sendToDevice/{type}`: `{"messages": {"@bob:example.org": {"DEVICE": {...}}}}`.
     func sendToDevice(userId: String, eventType: String, body: String) throws
 
-    /// `PUT /rooms/{room_id}/send/{type}`: gives `{"event_id": "$..."}`.
+    /// `PUT /rooms/{room_id}/send/{type}`: gives `{"event_id": "$..."}`. There is one room.
     func send(userId: String, eventType: String, content: String) throws -> String
 
     /// `GET /sync`: what is new for this device since it asked last.
@@ -27,8 +30,6 @@ protocol Homeserver {
     func event(eventId: String) throws -> String
 }
 
-/// A stand-in for the homeserver, inside the program: it answers as a real one does over HTTP, and
-/// forgets everything at the end. It sees what a real one sees: public keys and ciphertexts.
 final class StandIn: Homeserver {
     private struct Device {
         var deviceKeys: JSON?
@@ -107,12 +108,6 @@ final class StandIn: Homeserver {
         return try JSON.object(["event_id": eventId]).text
     }
 
-    func event(eventId: String) throws -> String {
-        var event = timeline.first { $0["event_id"] == .string(eventId) }!
-        event["room_id"] = .string(room)
-        return try event.text
-    }
-
     func sync(userId: String, deviceId: String) throws -> String {
         try device(userId, deviceId) { device in
             let events = timeline[device.seen...]
@@ -127,6 +122,12 @@ final class StandIn: Homeserver {
             device.seen = timeline.count
             return try answer.text
         }
+    }
+
+    func event(eventId: String) throws -> String {
+        var event = timeline.first { $0["event_id"] == .string(eventId) }!
+        event["room_id"] = .string(room)
+        return try event.text
     }
 
     private func device<T>(_ userId: String, _ deviceId: String, use: (inout Device) throws -> T)

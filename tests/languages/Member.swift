@@ -42,7 +42,7 @@ final class Driver: Homeserver {
         var question = arguments
         question["ask"] = .string(what)
         try write(question)
-        guard let answer = readLine() else { throw CocoaError(.fileReadUnknown) }
+        guard let answer = readLine() else { throw Failure(description: "no answer") }
         return answer
     }
 }
@@ -55,7 +55,7 @@ func write(_ line: JSON) throws {
 /// Does a command; gives the answer to it.
 func perform(_ command: JSON, _ server: Homeserver, _ device: inout Device) throws -> JSON {
     var answer: JSON = ["done": .bool(true)]
-    switch stringIn(command, "do") {
+    switch try stringIn(command, "do") {
     case "open":
         try openDevice(&device)
         try uploadKeys(server, device)
@@ -89,7 +89,7 @@ struct Member {
     static func main() throws {
         tell = { FileHandle.standardError.write(Data(($0 + "\n").utf8)) }
         let arguments = CommandLine.arguments
-        check(arguments.count == 6, "arguments: name, user ID, device ID, path and key of the store")
+        try check(arguments.count == 6, "arguments: name, user ID, device ID, path and key of the store")
         var device = Device(
             name: arguments[1], userId: arguments[2], deviceId: arguments[3], path: arguments[4],
             storeKey: bytes(arguments[5]))
