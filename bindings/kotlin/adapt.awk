@@ -11,6 +11,7 @@
 # 5. A handle that was closed, or is being closed by another thread, is refused as an argument, as it
 #    is refused as the receiver of a call. The generator uses what was freed.
 # 6. An exception's message is the sentence in `detail`, without names and fields around it.
+# 7. The documentation leaves out what no program needs.
 
 /catch\(e: kotlin\.Exception\)/ { sub(/kotlin\.Exception/, "Throwable"); caught++ }
 
@@ -35,6 +36,8 @@ closing && /^        this\.destroy\(\)$/ {
     next
 }
 
+/^(interface Disposable|open class (Clock|StoreBackend|StoreOpener)Impl)/ { print "/** @suppress */"; left_out++ }
+
 /^inline fun <T : Disposable\?, R> T\.use\(/ { $0 = "private " $0; hidden++ }
 
 /^ *return value\.uniffiCloneHandle\(\)$/ { sub(/uniffiCloneHandle\(\)/, "callWithHandle { it }"); kept++ }
@@ -45,9 +48,10 @@ closing && /^        this\.destroy\(\)$/ {
 { print }
 
 END {
-    if (caught != 2 || lambdas != 2 || closed != 1 || hidden != 1 || kept != 8 || !errors || messages != errors) {
+    if (caught != 2 || lambdas != 2 || closed != 1 || hidden != 1 || kept != 8 || left_out != 4 ||
+        !errors || messages != errors) {
         print "adapt.awk does not fit the generated code:", caught + 0, lambdas + 0, closed + 0, \
-            hidden + 0, kept + 0, errors + 0, messages + 0 > "/dev/stderr"
+            hidden + 0, kept + 0, left_out + 0, errors + 0, messages + 0 > "/dev/stderr"
         exit 1
     }
 }

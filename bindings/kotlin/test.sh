@@ -18,6 +18,9 @@ java -cp 'examples/kotlin/target/classes:examples/kotlin/target/lib/*' AliceAndB
 tail -1 "$work/story" | grep -qx 'All is as it should be.'
 echo "ok      examples/kotlin"
 
+# As the README says: the jar is put into the repository, here that of this checkout.
+rm -r .cache/m2/org/matrixe2ee
+$package/maven.sh -f $package/pom.xml install:install-file
 program=$package/tests/readme/target/program
 rm -rf $package/tests/readme/target
 mkdir -p $program

@@ -2,7 +2,8 @@
 // a stand-in inside this program (Homeserver.kt). The same program stands in examples/ for each
 // language, line by line.
 //
-//     make jar && mvn -f examples/kotlin compile exec:java
+//     make jar && mvn -f bindings/kotlin install:install-file
+//     mvn -f examples/kotlin compile exec:java
 //
 // The program checks each answer, and ends with an exception if anything is not as it should be.
 

@@ -50,7 +50,8 @@ class AccountTest {
     @Test
     fun `events for many devices are encrypted in one call`() {
         val (alice, bob, toAlice) = Connected().run { Triple(alice, bob, toAlice) }
-        val item = """{"user_id": "$BOB", "identity_key": "${bob.identityKey}", "type": "m.dummy", "content": {"n": 2}}"""
+        val item = """{"user_id": "$BOB", "identity_key": "${bob.identityKey}",
+            "type": "m.dummy", "content": {"n": 2}}"""
         val stranger = item.replace(BOB, "@carol:example.org")
         val answers = parseList(alice.account.encryptForDevices("[$item, $stranger]"))
         assertEquals("2", parse(toAlice.decrypt(answers.at(0, "content").toString())).text("content", "n"))
@@ -97,8 +98,10 @@ class AccountTest {
         val account = import()
         assertEquals(us.text("identity_key"), account.identityKey())
         assertThrows<E2eeException.AlreadyExists> { import() }
-        val olm = """{"kind": "olm", "user_id": ${them.at("user_id")}, "identity_key": ${them.at("identity_key")}, "pickle": ${us.at("sessions", 0)}}"""
-        val outbound = """{"kind": "outbound_megolm", "room_id": ${fixture.at("our_room_id")}, "pickle": ${us.at("outbound")}}"""
+        val olm = """{"kind": "olm", "user_id": ${them.at("user_id")},
+            "identity_key": ${them.at("identity_key")}, "pickle": ${us.at("sessions", 0)}}"""
+        val outbound = """{"kind": "outbound_megolm", "room_id": ${fixture.at("our_room_id")},
+            "pickle": ${us.at("outbound")}}"""
         val report = parse(account.importLibolmSessions("[$olm, $outbound, {}]", pickleKey))
         assertEquals("2", report.text("imported"))
         assertEquals("INVALID_FIELD", report.text("failed", 0, "error", "name"))

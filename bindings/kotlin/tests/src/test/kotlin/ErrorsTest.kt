@@ -10,7 +10,10 @@ import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 import org.matrixe2ee.*
 
-/** Each error as its own exception, as it comes about. Those that only C can have are at the end. */
+/**
+ * Each error as its own exception, as it comes about. At the end all of them, also those that only C can
+ * have, and NO_SESSION, which stands in the answers of a batch: see AccountTest.
+ */
 class ErrorsTest {
     /** The exception, if its sentence, name and JSON fit together. */
     private inline fun <reified E : E2eeException> refused(call: () -> Any?): E {
@@ -91,7 +94,8 @@ class ErrorsTest {
         val content = parse(pair.toBob.encrypt("m.dummy", "{}"))
         val ours = parse(content.at("ciphertext", pair.bob.identityKey).toString()).with("type", JsonPrimitive(7))
         val ciphertext = parse("""{"${pair.bob.identityKey}": $ours}""")
-        refused<E2eeException.InvalidMessage> { pair.toAlice.decrypt(content.with("ciphertext", ciphertext).toString()) }
+        val message = content.with("ciphertext", ciphertext).toString()
+        refused<E2eeException.InvalidMessage> { pair.toAlice.decrypt(message) }
     }
 
     @Test
@@ -135,7 +139,8 @@ class ErrorsTest {
     fun `an event in another room is WrongRoom, by somebody else WrongSender`() {
         val room = InRoom()
         val event = room.say("$1", "hello")
-        refused<E2eeException.WrongRoom> { room.inbound.decrypt(event.with("room_id", "!other:example.org").toString()) }
+        val elsewhere = event.with("room_id", "!other:example.org").toString()
+        refused<E2eeException.WrongRoom> { room.inbound.decrypt(elsewhere) }
         refused<E2eeException.WrongSender> { room.inbound.decrypt(event.with("sender", BOB).toString()) }
     }
 

@@ -3,7 +3,6 @@ package org.matrixe2ee.tests
 import java.util.concurrent.Callable
 import java.util.concurrent.Executors
 import org.junit.jupiter.api.Assertions.assertEquals
-import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import org.junit.jupiter.api.assertThrows
 import org.matrixe2ee.*
@@ -40,8 +39,9 @@ class HandlesTest {
     @Test
     fun `a handle that was closed is refused as an argument, too`() {
         val store = Store.inMemory(key()).also { it.close() }
-        val thrown = assertThrows<Exception> { Account.open(store, ALICE, "ALICE") }
-        assertTrue(thrown is IllegalStateException || thrown is E2eeException.StoreClosed) { "$thrown" }
+        assertThrows<IllegalStateException> { Account.open(store, ALICE, "ALICE") }
+        val account = alice().account.also { it.close() }
+        assertThrows<IllegalStateException> { OutboundMegolmSession.create(account, ROOM) }
     }
 
     @Test
@@ -67,6 +67,22 @@ class HandlesTest {
                 }
             }
             assertThrows<IllegalStateException> { session.messageIndex() }
+        }
+    }
+
+    @Test
+    fun `closing a handle that other threads pass as an argument is safe`() {
+        repeat(20) {
+            val account = alice().account
+            onThreads { thread ->
+                if (thread == 0) account.close()
+                else try {
+                    repeat(10) { OutboundMegolmSession.create(account, ROOM) }
+                } catch (_: IllegalStateException) {
+                    // It was closed by the other thread.
+                }
+            }
+            assertThrows<IllegalStateException> { OutboundMegolmSession.create(account, ROOM) }
         }
     }
 

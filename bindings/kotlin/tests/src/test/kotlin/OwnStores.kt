@@ -23,7 +23,8 @@ open class MapStore(val records: Records = Records()) : StoreBackend {
             val all = records.of(collection)
             val after = if (afterKey == null) all else all.tailMap(afterKey, false)
             // The limit may be larger than an Int.
-            after.entries.take(limit.coerceAtMost(Int.MAX_VALUE.toUInt()).toInt()).map { StoreEntry(it.key.copyOf(), it.value.copyOf()) }
+            val count = limit.coerceAtMost(Int.MAX_VALUE.toUInt()).toInt()
+            after.entries.take(count).map { StoreEntry(it.key.copyOf(), it.value.copyOf()) }
         }
 
     override fun commit(changes: List<StoreChange>) = synchronized(records) {
