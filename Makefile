@@ -6,8 +6,9 @@
 # make wheel                  the package for Python; make jar that for Kotlin, make swift-package for Swift
 # make docs                   API documentation for each language, in target/docs
 #
-# make bench ROUNDS=5         every operation beside vodozemac, libolm and matrix-sdk-crypto: a table, also
-#                             in docs/benchmarks.md (QUICK=1: whether all works; ONLY=: rows with this text)
+# make bench ROUNDS=5         every operation beside vodozemac, libolm and matrix-sdk-crypto, and in other
+#                             languages: tables, also in docs/benchmarks.md (QUICK=1: whether all works;
+#                             ONLY=: rows with this text, ONLY=bindings: the other languages)
 # make soak SECONDS=3600      the crash test of make test, for a given time
 # make soak CRASH_POINTS=5000 the same, for so many kills
 # make fuzz SECONDS=60        every fuzz target for that long, see fuzz/README.md; TARGETS= names some
@@ -102,10 +103,14 @@ ROUNDS ?=
 QUICK ?=
 ONLY ?=
 RIVALS := $(CURDIR)/benches/rivals
+# The columns of what cannot be built stay empty.
 bench:
 	@tools/need.sh cargo gcc libolm
+	-$(MAKE) --no-print-directory wheel
+	-$(MAKE) --no-print-directory jar
+	benches/bindings/setup.sh
 	$(CARGO) build --locked --release --ignore-rust-version --manifest-path $(RIVALS)/Cargo.toml
-	RIVALS=$(RIVALS)/target/release ROUNDS=$(ROUNDS) QUICK=$(QUICK) ONLY='$(ONLY)' \
+	RIVALS=$(RIVALS)/target/release BINDINGS=$(CURDIR)/.cache/bench ROUNDS=$(ROUNDS) QUICK=$(QUICK) ONLY='$(ONLY)' \
 	    $(CARGO) bench --locked --bench table
 
 # Prints its counts each minute and in the end.

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes bindings/generated: in library/ the shared library with the bindings' symbols and without
 # those of C, as the packages carry it, and the Kotlin, Swift and Python code for it. The names are
-# set in uniffi.toml.
+# set in uniffi.toml; adapt_python.py and adapt_kotlin.py say what is changed in the generator's work.
 set -eu
 cd "$(dirname "$0")/.."
 target=${BINDINGS_TARGET_DIR:-target/bindings}
@@ -33,6 +33,7 @@ done
 sed -i 's/`open`/open/' "$generated/swift/MatrixE2eeFFI.h"
 sed -i 's/^\( *\)`open`: {/\1open: {/' "$generated/swift/MatrixE2ee.swift"
 bindings/adapt_python.py "$generated/python/matrixe2ee.py"
+bindings/adapt_kotlin.py "$generated/kotlin/org/matrixe2ee/matrixe2ee.kt"
 # Only now: the generator reads the symbols that this takes away.
 strip -o "$generated/library/libmatrixe2ee.so" "$target/release/libmatrixe2ee.so"
 cp "$generated/library/libmatrixe2ee.so" "$generated/python/"
