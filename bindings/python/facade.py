@@ -57,9 +57,9 @@ import os
 from typing import TYPE_CHECKING, Any, Callable, ClassVar, List, Optional, Type, Union
 
 from . import raw
-from ._json import JsonList, JsonListLike, JsonObject, JsonObjectLike, from_json, to_json
+from ._json import JsonList, JsonListLike, JsonObject, JsonObjectLike, to_json, to_list, to_object
 from ._support import Handle, StoreHandle, as_opener
-from .raw import Clock, StoreBackend, StoreChange, StoreEntry, StoreOpener
+from .raw import Clock, StoreBackend, StoreOpener
 
 '''
 
@@ -123,8 +123,9 @@ def call_of(owner, function, target):
     if result is None:
         return declared, plain, call if plain == "None" else f"return {call}"
     if result.startswith("Optional"):
-        return declared, result, f"text = {call}\n        return None if text is None else from_json(text)"
-    return declared, result, f"return from_json({call})"
+        return declared, result, f"text = {call}\n        return None if text is None else to_object(text)"
+    read = {"JsonObject": "to_object", "JsonList": "to_list"}[result]
+    return declared, result, f"return {read}({call})"
 
 
 def method(owner, function):

@@ -10,16 +10,11 @@ them subclasses of `E2eeError`.
 from . import raw
 from ._handles import (
     Account,
-    Clock,
     E2eeError,
     InboundMegolmSession,
     OlmChannel,
     OutboundMegolmSession,
     Store,
-    StoreBackend,
-    StoreChange,
-    StoreEntry,
-    StoreOpener,
     broken_store_rules,
     canonical_json,
     keys_claim_request,
@@ -27,6 +22,7 @@ from ._handles import (
     verify_signed_json,
     version,
 )
+from .raw import Clock, StoreBackend, StoreChange, StoreEntry, StoreOpener
 
 __all__ = [
     "Account",

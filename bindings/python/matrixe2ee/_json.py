@@ -19,5 +19,11 @@ def to_json(value: Any) -> str:
     return value if isinstance(value, str) else _encode(value)
 
 
-def from_json(text: str) -> Any:
-    return json.loads(text)
+def to_object(text: str) -> JsonObject:
+    value: JsonObject = json.loads(text)
+    return value
+
+
+def to_list(text: str) -> JsonList:
+    value: JsonList = json.loads(text)
+    return value
