@@ -7,6 +7,7 @@ package_of() {
     case $1 in
         jansson) echo libjansson-dev ;;
         libolm) echo libolm-dev ;;
+        nlohmann-json) echo nlohmann-json3-dev ;;
         venv) echo python3-venv ;;
         *) echo "$1" ;;
     esac
@@ -16,6 +17,7 @@ there() {
     case $1 in
         jansson) pkg-config --exists jansson ;;
         libolm) pkg-config --exists olm || echo '#include <olm/olm.h>' | cc -E - ;;
+        nlohmann-json) echo '#include <nlohmann/json.hpp>' | c++ -x c++ -std=c++17 -M - ;;
         binutils) command -v nm ;;
         venv) python3 -c 'import venv, ensurepip' ;;
         *) command -v "$1" ;;
