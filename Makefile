@@ -1,7 +1,7 @@
 # make demo                   builds the library and runs the examples: Alice and Bob in C, then in Rust
 # make test                   all tests; what is missing for them is installed, as root with apt-get
 # make lib                    the shared and the static library, with the C ABI alone
-# make install PREFIX=/usr    header, libraries, pkg-config file, CMake package (DESTDIR= works)
+# make install PREFIX=/usr    headers, libraries, pkg-config file, CMake package (DESTDIR= works)
 # make bindings               Kotlin, Swift and Python code, in bindings/generated
 # make wheel                  the package for Python; make jar that for Kotlin, make swift-package for Swift
 # make docs                   API documentation for each language, in target/docs
@@ -67,8 +67,10 @@ lib:
 	    --no-default-features --features $(FEATURES) --target-dir $(TARGET_DIR)
 
 install: lib
-	install -d $(DESTDIR)$(INCLUDEDIR) $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/matrixe2ee
-	install -m 644 include/matrixe2ee.h $(DESTDIR)$(INCLUDEDIR)/
+	install -d $(DESTDIR)$(INCLUDEDIR)/matrixe2ee $(DESTDIR)$(LIBDIR)/pkgconfig \
+	    $(DESTDIR)$(LIBDIR)/cmake/matrixe2ee
+	install -m 644 include/matrixe2ee.h include/matrixe2ee.hpp $(DESTDIR)$(INCLUDEDIR)/
+	install -m 644 include/matrixe2ee/*.hpp $(DESTDIR)$(INCLUDEDIR)/matrixe2ee/
 	install -m 644 $(RELEASE)/libmatrixe2ee.a $(DESTDIR)$(LIBDIR)/
 	install -m 755 $(RELEASE)/libmatrixe2ee.so $(DESTDIR)$(LIBDIR)/libmatrixe2ee.so.$(VERSION)
 	ln -sf libmatrixe2ee.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libmatrixe2ee.so.$(SOVERSION)

@@ -8,6 +8,7 @@ package_of() {
         jansson) echo libjansson-dev ;;
         libolm) echo libolm-dev ;;
         swift) echo swiftlang g++ binutils git ;; # Debian 13 and newer; see tools/swift.sh
+        nlohmann-json) echo nlohmann-json3-dev ;;
         venv) echo python3-venv ;;
         mvn) echo maven ;;
         javac) echo default-jdk-headless ;;
@@ -19,6 +20,7 @@ there() {
     case $1 in
         jansson) pkg-config --exists jansson ;;
         libolm) pkg-config --exists olm || echo '#include <olm/olm.h>' | cc -E - ;;
+        nlohmann-json) echo '#include <nlohmann/json.hpp>' | c++ -x c++ -std=c++17 -M - ;;
         binutils) command -v nm ;;
         venv) python3 -c 'import venv, ensurepip' ;;
         # Not in PATH: several versions may be there.

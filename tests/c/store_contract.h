@@ -7,7 +7,8 @@
  * The place is empty at first, and the function opens the same one each time; before it is called
  * again, the backend that it gave has been destroyed. Each broken rule is a line on stderr. The
  * records of the test stay in the place. This file needs matrixe2ee.h and pthread, but not the
- * library. What it cannot see: that a commit is whole and on disk when the power fails. */
+ * library; it is C and C++. What it cannot see: that a commit is whole and on disk when the power
+ * fails. */
 #ifndef STORE_CONTRACT_H
 #define STORE_CONTRACT_H
 
@@ -21,27 +22,30 @@
 typedef matrixe2ee_store_backend store_contract_open(void *context);
 
 /* What get and scan have emitted. */
+struct contract_record {
+    uint8_t key[255], *value;
+    size_t key_len, value_len;
+};
+
 struct contract_found {
     size_t count, room;
-    struct contract_record {
-        uint8_t key[255], *value;
-        size_t key_len, value_len;
-    } *at;
+    struct contract_record *at;
 };
 
 static int32_t contract_emit(void *sink, const uint8_t *key, size_t key_len, const uint8_t *value,
                              size_t value_len) {
-    struct contract_found *found = sink;
+    struct contract_found *found = (struct contract_found *)sink;
     if (key_len == 0 || key_len > 255) return 1;
     if (found->count == found->room) {
         size_t room = found->room * 2 + 16;
-        struct contract_record *more = realloc(found->at, room * sizeof *more);
+        struct contract_record *more =
+            (struct contract_record *)realloc(found->at, room * sizeof *more);
         if (more == NULL) return 1;
         found->at = more;
         found->room = room;
     }
     struct contract_record *record = &found->at[found->count];
-    record->value = malloc(value_len + 1);
+    record->value = (uint8_t *)malloc(value_len + 1);
     if (record->value == NULL) return 1;
     memcpy(record->key, key, key_len);
     if (value_len) memcpy(record->value, value, value_len);
@@ -69,7 +73,8 @@ static int contract_is(const struct contract_found *found, size_t at, const void
 static int contract_has(const matrixe2ee_store_backend *backend, const char *collection,
                         const void *key, size_t key_len, const void *value, size_t value_len) {
     struct contract_found found = {0, 0, NULL};
-    int fine = backend->get(backend->userdata, collection, key, key_len, contract_emit, &found) == 0 &&
+    int fine = backend->get(backend->userdata, collection, (const uint8_t *)key, key_len, contract_emit,
+                            &found) == 0 &&
                found.count == (value != NULL) &&
                (value == NULL || contract_is(&found, 0, key, key_len, value, value_len));
     contract_free(&found);
@@ -80,8 +85,8 @@ static int contract_has(const matrixe2ee_store_backend *backend, const char *col
 static int contract_lists(const matrixe2ee_store_backend *backend, const char *collection,
                           const void *after, size_t after_len, uint32_t limit, const char *letters) {
     struct contract_found found = {0, 0, NULL};
-    int fine = backend->scan(backend->userdata, collection, after, after_len, limit, contract_emit,
-                             &found) == 0 && found.count == strlen(letters);
+    int fine = backend->scan(backend->userdata, collection, (const uint8_t *)after, after_len, limit,
+                             contract_emit, &found) == 0 && found.count == strlen(letters);
     for (size_t i = 0; fine && i < found.count; i++) {
         fine = found.at[i].key_len == 1 && found.at[i].key[0] == (uint8_t)letters[i];
     }
@@ -101,7 +106,9 @@ static long contract_count(const matrixe2ee_store_backend *backend, const char *
 
 static matrixe2ee_store_change contract_change(const char *collection, const void *key,
                                                size_t key_len, const void *value, size_t value_len) {
-    return (matrixe2ee_store_change){collection, key, key_len, value, value_len};
+    matrixe2ee_store_change change = {collection, (const uint8_t *)key, key_len,
+                                      (const uint8_t *)value, value_len};
+    return change;
 }
 
 static int contract_commit(const matrixe2ee_store_backend *backend,
@@ -243,7 +250,7 @@ struct contract_thread {
 };
 
 static void *contract_thread_work(void *argument) {
-    struct contract_thread *thread = argument;
+    struct contract_thread *thread = (struct contract_thread *)argument;
     const matrixe2ee_store_backend *backend = thread->backend;
     thread->fine = 1;
     for (uint8_t round = 0; round < 25; round++) {
