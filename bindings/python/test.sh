@@ -18,15 +18,10 @@ grep -q one_time_keys "$work/first"
 grep -q ciphertext "$work/first"
 echo "ok      the Python program of the README, in an empty environment"
 
-if ! cmp -s $here/requirements-test.txt "$cache/venv/requirements.txt"; then
-    rm -rf "$cache/venv"
-    python3 -m venv "$cache/venv"
-    "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r $here/requirements-test.txt
-    cp $here/requirements-test.txt "$cache/venv/requirements.txt"
-fi
-"$cache/venv/bin/pip" install --quiet --disable-pip-version-check --no-index --force-reinstall "$wheel"
+$here/environment.sh
 python="$cache/venv/bin/python"
 
+export MYPYPATH=examples/python
 $python -m mypy --strict --no-error-summary --cache-dir "$cache/mypy" "$work/first.py" examples/python/device.py \
     examples/python/homeserver.py examples/python/alice_and_bob.py tests/languages/member.py $here/tests/typed_program.py
 # raw is the generator's.

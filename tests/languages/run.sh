@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 members=tests/languages
+bindings/python/environment.sh
 $members/member_c.sh --build
 set -- alice=$members/member_python.sh bob=$members/member_kotlin.sh carol=$members/member_c.sh
 # Says SKIPPED if there is no Swift.
