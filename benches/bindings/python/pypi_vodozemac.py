@@ -73,16 +73,8 @@ def decrypt_many(task):
     return timer.result(len(lists[0]))
 
 
-def bare_call(task):
-    (session, _), timer = room(task), Timer()
-    for _ in range(task.count):
-        timer.time(lambda: session.session.session_id)
-    return timer.result()
-
-
 run({
     "megolm_encrypt": encrypt,
     "megolm_decrypt": decrypt,
     "decrypt_many": decrypt_many,
-    "bare_call": bare_call,
 })

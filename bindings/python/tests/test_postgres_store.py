@@ -230,7 +230,8 @@ def test_a_failed_transaction_leaves_everything_as_it_was(database, bot, name, t
     try:
         with pytest.raises(E2eeError.StoreIo) as caught:
             channel.encrypt("org.example.note", {"number": 1})
-        assert caught.value.detail == "the backend failed to commit (STORE_IO)"
+        assert caught.value.detail.startswith("the backend failed to commit")
+        assert "alice" not in caught.value.detail  # the database's own words
         with pytest.raises(E2eeError.StoreIo):
             alice.room_session()
     finally:
@@ -253,7 +254,8 @@ def test_an_interruption_while_committing_is_a_failure_of_the_call(server, bot, 
     alice, bob = Bot("alice", lambda: Interrupted(server.conninfo, name)), bot("bob")
     channel = alice.channel_to(bob)
     alice.backend.interrupt = True
-    with pytest.raises(E2eeError.StoreIo):
+    # Either way there is no ciphertext whose key is free to be used again.
+    with pytest.raises((E2eeError.StoreIo, KeyboardInterrupt)):
         channel.encrypt("org.example.note", {})
     alice.backend.interrupt = False
     alice.stop()
