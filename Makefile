@@ -15,7 +15,8 @@
 #
 # The parts of make test:
 # make test-core              the Rust tests, clippy, formatting
-# make test-c                 the C and C++ programs of tests/c, with sanitizers and valgrind
+# make test-c                 the programs of tests/c, tests/cpp and examples in C and C++, with
+#                             sanitizers and valgrind
 # make test-bindings          nothing is missing in the generated code
 # make test-python            the wheel, in an empty environment; test-kotlin the jar, test-swift the package
 # make test-languages         one room with a device in each language
@@ -142,9 +143,8 @@ test-core:
 	$(CARGO) run --locked --example alice_and_bob
 
 test-c: lib
-	@tools/need.sh gcc g++ clang valgrind cmake pkg-config jansson python3
+	@tools/need.sh gcc g++ clang valgrind cmake pkg-config jansson nlohmann-json doxygen python3
 	tests/c/run.sh
-	tests/readme.sh
 
 test-bindings: bindings
 	@tools/need.sh python3

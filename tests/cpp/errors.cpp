@@ -74,7 +74,16 @@ static void fields_are_not_taken_for_each_other() {
   CHECK(detail::number_in<int>(json, "missing") == 0 && detail::string_in("{\"a\\", "a").empty());
 }
 
-// Every number of the header has its type, and one of a later version is a plain Error.
+// The one error with fields that takes a store from the future.
+static void a_newer_format_says_which() {
+  const auto parts = std::make_shared<const detail::ErrorParts>(detail::ErrorParts{
+      MATRIXE2EE_STATUS_NEWER_FORMAT, "newer",
+      R"({"code":505,"name":"NEWER_FORMAT","detail":"newer","found":12,"supported":3})", nullptr});
+  const NewerFormat error = error_of<NewerFormat>(__FILE__, __LINE__, [&] { detail::raise(parts); });
+  CHECK(error.found() == 12 && error.supported() == 3);
+}
+
+// A compiler says if a number of the header has no type; one of a later version is a plain Error.
 static void a_number_of_a_later_version_is_an_error_too() {
   const auto parts = std::make_shared<const detail::ErrorParts>(
       detail::ErrorParts{static_cast<matrixe2ee_status>(999), "new", "{\"code\":999}", nullptr});
@@ -120,6 +129,7 @@ int main() {
   each_kind_of_failure_has_a_type_and_its_fields();
   a_nul_inside_a_text_is_refused();
   fields_are_not_taken_for_each_other();
+  a_newer_format_says_which();
   a_number_of_a_later_version_is_an_error_too();
   an_error_can_be_kept();
   a_forked_child_is_told();

@@ -1,0 +1,178 @@
+#!/bin/sh
+# jobs.sh JOB ARGUMENTS...: does one of the jobs of run.sh, and prints one line, or what went wrong.
+# INSTALLED is where the library is installed, WORK a folder that is removed later.
+set -u
+place=$(mktemp -d "$WORK/job-XXXXXX")
+export TMPDIR="$place"
+lib=$INSTALLED/lib
+export PKG_CONFIG_PATH="$lib/pkgconfig"
+export LD_LIBRARY_PATH="$lib"
+cflags="$(pkg-config --cflags matrixe2ee) -Itests/c"
+libs=$(pkg-config --libs matrixe2ee)
+static="$lib/libmatrixe2ee.a $(sed -n 's/^Libs.private: //p' "$PKG_CONFIG_PATH/matrixe2ee.pc")"
+warnings="-Wall -Wextra -Wpedantic -Werror"
+sanitize="-fsanitize=address,undefined -fno-sanitize-recover=all"
+checked="valgrind -q --leak-check=full --errors-for-leak-kinds=definite,indirect --error-exitcode=9 --fair-sched=yes"
+
+# build COMPILER STANDARD SOURCE FLAGS...: makes $place/program.
+build() {
+    compiler=$1 standard=$2 source=$3
+    shift 3
+    [ "$standard" != c11 ] || standard="c11 -D_XOPEN_SOURCE=700"
+    # shellcheck disable=SC2086  # lists of flags
+    $compiler -std=$standard -g -pthread $warnings $cflags "$source" -o "$place/program" "$@"
+}
+
+# shellcheck disable=SC2086
+sanitizers() { build "$@" $sanitize $static && "$place/program"; }
+
+# shellcheck disable=SC2086
+valgrind() { build "$@" $libs && command $checked "$place/program"; }
+
+# Each function that can fail is in the program that passes NULL to everything, and each has its place
+# in C++.
+nothing_forgotten() {
+    missing=0
+    for function in $(grep -v -e _version -e _status_name tests/symbols.txt); do
+        grep -q "\b$function\b" tests/c/every_argument_null.c || { echo "$function in C"; missing=1; }
+    done
+    for function in $(cat tests/symbols.txt); do
+        # In the code, not in a comment.
+        sed 's,//.*,,' include/matrixe2ee.hpp include/matrixe2ee/*.hpp | grep -q "\b$function\b" ||
+            { echo "$function in C++"; missing=1; }
+    done
+    return $missing
+}
+
+# Each method in C++ is called by a test in C++.
+nothing_untried() {
+    missing=0
+    methods=$(awk '/\\cond/ { inside = 1 } !inside; /\\endcond/ { inside = 0 }' \
+        include/matrixe2ee.hpp include/matrixe2ee/*.hpp |
+        sed -n -E 's/^ *(static |virtual |inline |explicit )*[A-Za-z0-9_:<>]+ [*&]?([a-z0-9_]*[a-z0-9])\(.*/\2/p' |
+        grep -v -x bool | sort -u)
+    [ "$(echo "$methods" | wc -l)" -gt 60 ] || { echo "methods were not found: $methods"; return 1; }
+    for method in $methods; do
+        grep -q "\b$method(" tests/cpp/*.cpp tests/cpp/*.hpp || { echo "$method"; missing=1; }
+    done
+    return $missing
+}
+
+exports() {
+    nm -D --defined-only "$lib/libmatrixe2ee.so" | cut -d ' ' -f 3 | LC_ALL=C sort > "$place/exports"
+    diff tests/symbols.txt "$place/exports" &&
+        readelf -d "$lib/libmatrixe2ee.so" | grep -q 'soname: \[libmatrixe2ee\.so\.[0-9.]*\]'
+}
+
+# Each header in C++ stands alone, and has no warning even where many are asked for.
+headers_in_cpp() {
+    for header in matrixe2ee.hpp $(cd include && echo matrixe2ee/*.hpp); do
+        echo "#include <$header>"
+    done > "$place/all"
+    while read -r line; do
+        echo "$line" > "$place/one.cpp"
+        for compiler in "g++ -std=c++17" "clang++ -std=c++20"; do
+            # shellcheck disable=SC2086
+            $compiler $warnings -Wshadow -Wconversion -Wsign-conversion -Wold-style-cast \
+                -I"$INSTALLED/include" -fsyntax-only "$place/one.cpp" || return 1
+        done
+    done < "$place/all"
+}
+
+# A program outside of the tree that finds the package, shared and static.
+consumer() {
+    mkdir "$place/consumer"
+    cp "$@" "$place/consumer"
+    (
+        cd "$place/consumer" || exit
+        cat > CMakeLists.txt << END
+cmake_minimum_required(VERSION 3.16)
+project(consumer $LANGUAGE)
+set(CMAKE_CXX_STANDARD 17)
+find_package(matrixe2ee $(pkg-config --modversion matrixe2ee) REQUIRED)
+foreach(kind matrixe2ee static)
+  add_executable(with_\${kind} $(basename "$1"))
+  target_compile_definitions(with_\${kind} PRIVATE _XOPEN_SOURCE=700)
+  target_link_libraries(with_\${kind} matrixe2ee::\${kind})
+endforeach()
+END
+        unset LD_LIBRARY_PATH
+        cmake -S . -B build -DCMAKE_PREFIX_PATH="$INSTALLED" && cmake --build build || exit
+        for kind in matrixe2ee static; do
+            (mkdir "in_$kind" && cd "in_$kind" && "../build/with_$kind") || exit
+        done
+    )
+}
+
+cmake_c() { LANGUAGE=C consumer tests/c/round_trip.c tests/c/story.h tests/c/test.h; }
+
+cmake_cpp() {
+    tools/readme_program.sh cpp > "$place/first.cpp"
+    LANGUAGE=CXX consumer "$place/first.cpp"
+}
+
+# Installed for a package: under DESTDIR, while the files name the prefix; it is used from there.
+staged() {
+    make --no-print-directory -o lib install DESTDIR="$place/stage" PREFIX=/opt/somewhere \
+        LIBDIR=/opt/somewhere/lib64 || return 1
+    [ "$(ls "$place/stage")" = opt ] && [ "$(ls "$place/stage/opt/somewhere")" = "include
+lib64" ] || return 1
+    ! grep -r "$place" "$place/stage/opt/somewhere/lib64/pkgconfig" \
+        "$place/stage/opt/somewhere/lib64/cmake" || return 1
+    export PKG_CONFIG_PATH="$place/stage/opt/somewhere/lib64/pkgconfig"
+    export PKG_CONFIG_SYSROOT_DIR="$place/stage"
+    export LD_LIBRARY_PATH="$place/stage/opt/somewhere/lib64"
+    tools/readme_program.sh c > "$place/first.c"
+    tools/readme_program.sh cpp > "$place/first.cpp"
+    # shellcheck disable=SC2046
+    (
+        cd "$place" &&
+            gcc first.c -o first $(pkg-config --cflags --libs matrixe2ee) && ./first &&
+            g++ -std=c++17 first.cpp -o first $(pkg-config --cflags --libs matrixe2ee) && ./first
+    )
+}
+
+# The examples run without a word about memory, and end well.
+c_example="gcc -std=c11 -D_XOPEN_SOURCE=700 -g $warnings"
+example_c_valgrind() {
+    # shellcheck disable=SC2046,SC2086
+    $c_example examples/c/*.c -o "$place/program" \
+        $(pkg-config --cflags --libs matrixe2ee jansson) && command $checked "$place/program"
+}
+
+example_c_sanitizers() {
+    # shellcheck disable=SC2046,SC2086
+    $c_example $sanitize -I"$INSTALLED/include" examples/c/*.c -o "$place/program" $static \
+        $(pkg-config --cflags --libs jansson) && "$place/program"
+}
+
+example_cpp() {
+    # shellcheck disable=SC2046,SC2086
+    g++ -std=c++17 $warnings $sanitize examples/cpp/*.cpp -o "$place/program" \
+        $(pkg-config --cflags --libs matrixe2ee nlohmann_json) && "$place/program" &&
+        "$place/program" | grep '^All is as it should be\.$'
+}
+
+readme() { tests/readme.sh; }
+
+# Doxygen has nothing to complain about, and finds what is there.
+doxygen() {
+    tools/doxygen.sh "$place/html" > "$place/words" 2>&1 || return 1
+    ! grep . "$place/words" || return 1
+    grep -q 'matrixe2ee_account_open' "$place/html/matrixe2ee_8h.html" &&
+        grep -q 'ERRORS\.' "$place/html/matrixe2ee_8h.html" &&
+        [ -f "$place/html/structmatrixe2ee_1_1SessionExpired.html" ]
+}
+
+start=$(date +%s)
+"$@" > "$place/log" 2>&1
+status=$?
+seconds=$(($(date +%s) - start))
+if [ $status = 0 ]; then
+    echo "ok      $* (${seconds} s)"
+else
+    printf 'FAILED  %s\n%s\n' "$*" "$(tail -40 "$place/log" | sed 's/^/        /')"
+fi
+rm -rf "$place"
+# xargs ends early only for 255.
+[ $status = 0 ]
