@@ -43,7 +43,7 @@ impl RecordKey {
 
     /// The end of the key, a hash of the collection and the whole name: enough to tell records
     /// apart, and a fifth of the key.
-    pub(super) fn short(&self) -> [u8; LEVEL_LENGTH] {
+    pub(crate) fn short(&self) -> [u8; LEVEL_LENGTH] {
         // Every key that was made here is longer.
         self.bytes.last_chunk().copied().unwrap_or_default()
     }
