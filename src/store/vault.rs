@@ -305,7 +305,9 @@ impl Vault {
     pub(crate) fn seal<T: Serialize>(&self, key: RecordKey, value: &T) -> Result<Sealed> {
         let plain = seal::serialise(key.collection, value)?;
         let nonce = self.draw_nonces(1)?;
-        let value = self.seal.close(key.collection, key.bytes(), plain, &nonce)?;
+        let mut value = self.seal.close(key.collection, key.bytes(), plain, &nonce)?;
+        // It came with room to grow, and thousands may wait for their commit.
+        value.shrink_to_fit();
         Ok(Sealed(Pending { key, value: Value::Sealed(value) }))
     }
 
