@@ -31,6 +31,13 @@ pub(crate) fn curve25519(what: &str, text: &str) -> Result<Curve25519PublicKey> 
 
 /// Reads an Ed25519 key; refuses non-canonical encodings and points of small order.
 pub(crate) fn ed25519(what: &str, text: &str) -> Result<Ed25519PublicKey> {
+    Ed25519PublicKey::from_slice(&ed25519_bytes(what, text)?)
+        .map_err(|_| E2eeError::invalid_key(format!("{what} is not a point on the curve")))
+}
+
+/// As `ed25519`, where somebody else sees to it that the key is on the curve: that takes point
+/// arithmetic, all else is comparing bytes.
+pub(crate) fn ed25519_bytes(what: &str, text: &str) -> Result<[u8; 32]> {
     let bytes = key_bytes(what, text)?;
     let mut y = bytes;
     y[31] &= 0x7f;
@@ -40,8 +47,7 @@ pub(crate) fn ed25519(what: &str, text: &str) -> Result<Ed25519PublicKey> {
     if SMALL_ORDER.contains(&y) {
         return Err(E2eeError::invalid_key(format!("{what} is a point of small order")));
     }
-    Ed25519PublicKey::from_slice(&bytes)
-        .map_err(|_| E2eeError::invalid_key(format!("{what} is not a point on the curve")))
+    Ok(bytes)
 }
 
 /// Whether a text is the base64 of a known key, byte for byte (P2).

@@ -66,6 +66,16 @@ fn discarded(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
     let deep = format!("{{\"x\":{}{}}}", "[".repeat(70), "]".repeat(70));
     let mut alias = vodozemac::base64_decode(pair.bob.fingerprint_key()).unwrap();
     alias[31] ^= 0x80;
+    let mut off_curve = [0; 32];
+    off_curve[0] = 2;
+    assert!(vodozemac::Ed25519PublicKey::from_slice(&off_curve).is_err());
+    let off_curve = json!(vodozemac::base64_encode(off_curve));
+    let beside_device_keys = |key: Value| {
+        let mut plaintext = good.clone();
+        plaintext["sender_device_keys"] = pair.alice.device_keys();
+        plaintext["keys"]["ed25519"] = key;
+        plaintext.to_string().into_bytes()
+    };
     vec![
         // O17, SEC-32
         ("sender", with("/sender", json!("@eve:e.org"))),
@@ -89,6 +99,10 @@ fn discarded(pair: &Pair) -> Vec<(&'static str, Vec<u8>)> {
         ("empty keys", with("/keys", json!({}))),
         ("weak key", with("/keys/ed25519", json!("A".repeat(43)))), // SEC-10
         ("bad base64", with("/keys/ed25519", json!("?"))),          // SEC-101
+        // SEC-10; S9: nor is it learned where other device keys stand beside it
+        ("no point", with("/keys/ed25519", off_curve.clone())),
+        ("no point beside device keys", beside_device_keys(off_curve)),
+        ("weak key beside device keys", beside_device_keys(json!("A".repeat(43)))),
         // D34
         ("no JSON", b"hello".to_vec()),
         ("empty", Vec::new()),
@@ -126,6 +140,19 @@ fn a_first_message_that_must_be_discarded_still_makes_the_channel() {
         let reply = channel.encrypt("m.dummy", "{}").unwrap();
         pair.session.decrypt(&pair.alice.unpack(&reply)).unwrap();
     }
+}
+
+// S9, D25
+#[test]
+fn a_first_message_whose_key_is_not_that_of_its_sender_device_keys_teaches_none() {
+    let mut pair = Pair::new();
+    let mut plaintext = pair.alice.plaintext_for(&pair.bob);
+    plaintext["keys"]["ed25519"] = json!(RawDevice::new(USER, "ALICE").fingerprint_key());
+    plaintext["sender_device_keys"] = pair.alice.device_keys();
+    let content = pair.encrypt(plaintext.to_string().as_bytes());
+    let channel = pair.create(&content, None).unwrap();
+    fails(channel.first_event(), "INVALID_MESSAGE");
+    assert_eq!(v(&channel.partner().unwrap())["fingerprint"], "unknown");
 }
 
 #[test]

@@ -51,7 +51,8 @@ pub fn existing(task: &Task, place: &Place) -> f64 {
     time
 }
 
-/// A call for each new channel, and one that encrypts for all.
+/// A call for each new channel, and one that encrypts for all: over SQLite, as many synced commits and
+/// one more.
 pub fn new(task: &Task, place: &Place) -> f64 {
     let (alice, items) = (place.alice(), items(task));
     let keys: Vec<_> = devices(task)

@@ -3,31 +3,15 @@
 use serde::Serialize;
 
 use crate::error::{E2eeError, Result};
+use crate::json;
 use crate::megolm::Decrypted;
 use crate::parallel;
 
 /// How many answers a thread writes in one go.
 const WRITE_AT_ONCE: usize = 64;
 
-/// `[{"event": ...}, {"error": ...}]`
+/// `[{"event": ...}, {"error": ...}]`, written on all cores.
 pub(super) fn events(results: Vec<Result<Decrypted>>) -> Result<String> {
-    write(results, |text, event| write_json(text, "event", &event))
-}
-
-/// `[{"content": ...}, {"error": ...}]`; the contents are JSON texts.
-pub(super) fn contents(results: Vec<Result<String>>) -> Result<String> {
-    write(results, |text, content| {
-        text.extend_from_slice(br#"{"content":"#);
-        text.extend_from_slice(content.as_bytes());
-        text.push(b'}');
-        Ok(())
-    })
-}
-
-fn write<T: Send>(
-    results: Vec<Result<T>>,
-    write_good: impl Fn(&mut Vec<u8>, T) -> Result<()> + Sync,
-) -> Result<String> {
     let count = results.len();
     let mut chunks = Vec::new();
     let mut results = results.into_iter();
@@ -39,7 +23,7 @@ fn write<T: Send>(
         for result in chunk {
             text.push(b',');
             match result {
-                Ok(good) => write_good(&mut text, good)?,
+                Ok(event) => write_json(&mut text, "event", &event)?,
                 Err(error) => write_json(&mut text, "error", &error)?,
             }
         }
@@ -56,6 +40,35 @@ fn write<T: Send>(
         } else {
             &text
         });
+    }
+    all.push(b']');
+    String::from_utf8(all).map_err(|_| unwritable())
+}
+
+/// `[{"content": ...}, {"error": ...}]`; the contents are JSON texts, only copied, and there may be
+/// many megabytes of them: threads would only make another copy.
+pub(super) fn contents(results: Vec<Result<String>>) -> Result<String> {
+    let mut length = 2_usize;
+    let mut answers = Vec::with_capacity(results.len());
+    for result in results {
+        let answer = match result {
+            Ok(content) => (r#"{"content":"#, content),
+            Err(error) => (r#"{"error":"#, json::to_text(&error)?),
+        };
+        // With its closing brace and a comma.
+        length = length.saturating_add(answer.0.len()).saturating_add(answer.1.len());
+        length = length.saturating_add(2);
+        answers.push(answer);
+    }
+    let mut all = Vec::with_capacity(length);
+    all.push(b'[');
+    for (begin, answer) in answers {
+        if all.len() > 1 {
+            all.push(b',');
+        }
+        all.extend_from_slice(begin.as_bytes());
+        all.extend_from_slice(answer.as_bytes());
+        all.push(b'}');
     }
     all.push(b']');
     String::from_utf8(all).map_err(|_| unwritable())

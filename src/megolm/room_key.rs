@@ -1,10 +1,10 @@
 //! Room keys as they travel: `m.room_key` and exported session data (M23, S4, SEC-43, SEC-59).
 
 use serde_json::Value;
-use vodozemac::Curve25519PublicKey;
 use vodozemac::megolm::{
     ExportedSessionKey, InboundGroupSession, SessionConfig, SessionKey, SessionKeyDecodeError,
 };
+use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
 use crate::device_keys::MEGOLM_ALGORITHM;
 use crate::error::{E2eeError, Result};
@@ -45,7 +45,7 @@ pub(super) fn read_room_key(content: &Object) -> Result<ReceivedKey> {
 /// identity and fingerprint keys of the sender.
 pub(super) fn read_export(
     data: &Object,
-) -> Result<(ReceivedKey, Curve25519PublicKey, Option<String>)> {
+) -> Result<(ReceivedKey, Curve25519PublicKey, Option<Ed25519PublicKey>)> {
     check_algorithm(data)?;
     let sender_key = public_keys::curve25519("sender_key", json::text(data, "sender_key")?)?;
     let claimed = json::optional_object(data, "sender_claimed_keys")?
@@ -53,8 +53,7 @@ pub(super) fn read_export(
         .transpose()?
         .flatten()
         .map(|key| public_keys::ed25519("sender_claimed_keys", key))
-        .transpose()?
-        .map(|key| key.to_base64());
+        .transpose()?;
     let text = session_key_text(data, EXPORTED_KEY_LENGTH, "")?;
     let key = ExportedSessionKey::from_base64(text).map_err(key_error)?;
     let session = InboundGroupSession::import(&key, SessionConfig::version_1());
@@ -70,7 +69,7 @@ pub(super) fn read_libolm_pickle(
     check_room_id("room_id", room_id)?;
     let session = libolm_pickles::inbound_group_session(pickle, pickle_key)?;
     let session_id = session.session_id();
-    public_keys::ed25519("pickle", &session_id)?;
+    public_keys::ed25519_bytes("pickle", &session_id)?;
     let room_id = room_id.to_owned();
     Ok(ReceivedKey { room_id, session_id, session, shared_history: false })
 }
@@ -79,8 +78,9 @@ fn received(object: &Object, session: InboundGroupSession) -> Result<ReceivedKey
     let room_id = json::text(object, "room_id")?;
     check_room_id("room_id", room_id)?;
     let session_id = session.session_id();
-    // The session's ID is its signing key, which must be usable as one (SEC-10).
-    public_keys::ed25519("session_key", &session_id)?;
+    // The session's ID is its signing key, which must be usable as one (SEC-10). vodozemac has
+    // found it on the curve.
+    public_keys::ed25519_bytes("session_key", &session_id)?;
     if json::text(object, "session_id")? != session_id {
         return Err(E2eeError::mismatched_session_id("the session ID is not the session key's"));
     }

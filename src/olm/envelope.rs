@@ -110,6 +110,10 @@ fn check_fields(
     match state.fingerprint.key() {
         // Reading a key takes point arithmetic, comparing it with a known one does not.
         Some(known) if public_keys::is_key(known.as_bytes(), key) => Ok(known),
+        // `check_device_keys` reads it, and refuses another one.
+        None if event.contains_key("sender_device_keys") => {
+            public_keys::ed25519_bytes("keys", key).map(FingerprintKey::from)
+        }
         _ => public_keys::ed25519("keys", key).map(FingerprintKey::from),
     }
 }

@@ -12,7 +12,7 @@ use super::OlmChannel;
 use crate::account::Account;
 use crate::device_keys::DeviceKeys;
 use crate::error::{E2eeError, Result};
-use crate::json::{Object, encode_base64};
+use crate::json::{Object, decode_base64, encode_base64};
 use crate::store::collections::{OLM_CHANNELS, OLM_SESSIONS};
 use crate::store::{Batch, RecordKey};
 
@@ -62,6 +62,13 @@ impl FingerprintKey {
         encode_base64(*self.0)
     }
 
+    /// A key that was stored as base64.
+    pub(crate) fn from_stored(text: &str) -> Result<Self> {
+        let bytes = decode_base64("key", text).ok().and_then(|bytes| bytes.try_into().ok());
+        let no_key = || E2eeError::corrupt("a stored fingerprint key is no key");
+        bytes.map(|bytes: [u8; 32]| Self::from(bytes)).ok_or_else(no_key)
+    }
+
     /// The key to verify with.
     pub(super) fn to_public_key(self) -> Result<Ed25519PublicKey> {
         Ed25519PublicKey::from_slice(&self.0)
@@ -71,7 +78,13 @@ impl FingerprintKey {
 
 impl From<Ed25519PublicKey> for FingerprintKey {
     fn from(key: Ed25519PublicKey) -> Self {
-        Self(ByteArray::new(*key.as_bytes()))
+        Self::from(*key.as_bytes())
+    }
+}
+
+impl From<[u8; 32]> for FingerprintKey {
+    fn from(bytes: [u8; 32]) -> Self {
+        Self(ByteArray::new(bytes))
     }
 }
 

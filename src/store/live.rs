@@ -246,7 +246,8 @@ pub(crate) struct LiveRegistry {
 }
 
 struct Entries {
-    objects: HashMap<RecordKey, Weak<dyn Any + Send + Sync>>,
+    /// By the short form of their keys: there may be one for each session of the account.
+    objects: HashMap<[u8; 16], Weak<dyn Any + Send + Sync>>,
     prune_at: usize,
     recent: Recent,
     retired: bool,
@@ -274,14 +275,14 @@ impl LiveRegistry {
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
         let mut entries = self.entries();
-        let known = entries.objects.get(key).and_then(Weak::upgrade);
+        let known = entries.objects.get(&key.short()).and_then(Weak::upgrade);
         if let Some(object) = known.and_then(|object| object.downcast::<T>().ok()) {
             return object;
         }
         let object = Arc::new(make());
         let erased: Arc<dyn Any + Send + Sync> = object.clone();
         entries.prune();
-        entries.objects.insert(key.clone(), Arc::downgrade(&erased));
+        entries.objects.insert(key.short(), Arc::downgrade(&erased));
         object
     }
 
@@ -289,7 +290,7 @@ impl LiveRegistry {
     /// until enough others of its collection have been used since.
     pub(crate) fn keep<T: Send + Sync + 'static>(&self, key: &RecordKey, object: &Arc<T>) {
         let mut entries = self.entries();
-        let known = entries.objects.get(key).map(|known| address(known.as_ptr()));
+        let known = entries.objects.get(&key.short()).map(|known| address(known.as_ptr()));
         // Not one that was erased meanwhile.
         if entries.retired || known != Some(address(Arc::as_ptr(object))) {
             return;
@@ -303,7 +304,7 @@ impl LiveRegistry {
     /// Makes the next handle start anew; for a record that was erased.
     pub(crate) fn forget(&self, key: &RecordKey) {
         let mut entries = self.entries();
-        let known = entries.objects.remove(key);
+        let known = entries.objects.remove(&key.short());
         let outdated =
             known.and_then(|known| entries.recent.remove(key.collection, address(known.as_ptr())));
         drop(entries);

@@ -18,6 +18,7 @@ mod recent;
 mod record_key;
 mod record_store;
 mod seal;
+mod seal_all;
 mod secret_buffer;
 mod sqlite;
 mod sqlite_file;

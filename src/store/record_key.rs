@@ -40,6 +40,13 @@ impl RecordKey {
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
+
+    /// The end of the key, a hash of the collection and the whole name: enough to tell records
+    /// apart, and a fifth of the key.
+    pub(crate) fn short(&self) -> [u8; LEVEL_LENGTH] {
+        // Every key that was made here is longer.
+        self.bytes.last_chunk().copied().unwrap_or_default()
+    }
 }
 
 /// The hashed beginning of the names of some records of a collection.

@@ -264,7 +264,10 @@ impl OpenFile {
         Ok(())
     }
 
-    fn write(&mut self, changes: Vec<Change>) -> rusqlite::Result<()> {
+    fn write(&mut self, mut changes: Vec<Change>) -> rusqlite::Result<()> {
+        // In the order of the table, so that each page is looked for and written once. Several
+        // changes of one record stay in their order.
+        changes.sort_by(|a, b| (a.collection, &a.key).cmp(&(b.collection, &b.key)));
         let transaction =
             self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for Change { collection, key, value } in changes {

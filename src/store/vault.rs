@@ -25,6 +25,7 @@ use super::manifest::{Element, ElementHash, Known, Manifest};
 use super::record_key::{KeyHash, RecordKey, RecordPrefix};
 use super::record_store::{Change, RecordStore};
 use super::seal::{self, NONCE_LENGTH, Seal, damaged};
+use super::seal_all::seal_all;
 use crate::environment::{RandomBytes, check_not_in_callback};
 use crate::error::{E2eeError, Result};
 
@@ -203,7 +204,9 @@ impl Vault {
     pub(crate) fn seal<T: Serialize>(&self, key: RecordKey, value: &T) -> Result<Sealed> {
         let plain = seal::serialise(key.collection, value)?;
         let nonce = self.draw_nonces(1)?;
-        let value = self.seal.close(key.collection, key.bytes(), plain, &nonce)?;
+        let mut value = self.seal.close(key.collection, key.bytes(), plain, &nonce)?;
+        // It came with room to grow, and thousands may wait for their commit.
+        value.shrink_to_fit();
         Ok(Sealed(Pending { key, value: Value::Sealed(value) }))
     }
 
@@ -218,19 +221,7 @@ impl Vault {
         let puts = changes.iter().filter(|c| matches!(c.value, Value::Plain(_))).count();
         let nonces = self.draw_nonces(puts.saturating_add(1))?;
         let (of_manifest, of_records) = nonces.split_at_checked(NONCE_LENGTH).unwrap_or_default();
-        let mut nonces = of_records.chunks_exact(NONCE_LENGTH);
-        let mut sealed = Vec::with_capacity(changes.len().saturating_add(1));
-        for Pending { key, value } in changes {
-            let value = match value {
-                Value::Deleted => None,
-                Value::Plain(value) => {
-                    let nonce = nonces.next().unwrap_or_default();
-                    Some(self.seal.close(key.collection, key.bytes(), value, nonce)?)
-                }
-                Value::Sealed(value) => Some(value),
-            };
-            sealed.push(Change { collection: key.collection, key: key.into_bytes(), value });
-        }
+        let mut sealed = seal_all(&self.seal, changes, of_records)?;
         let mut written = self.settled()?;
         for change in &sealed {
             self.survey(change.collection, &written)?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+use vodozemac::Curve25519PublicKey;
 use vodozemac::megolm::{InboundGroupSession, SessionConfig, SessionOrdering};
 
 use super::InboundMegolmSession;
@@ -14,7 +15,7 @@ use crate::identifiers::check_user_id;
 use crate::json::Object;
 use crate::megolm::outbound::OutboundMegolmSession;
 use crate::megolm::room_key::{self, ReceivedKey};
-use crate::olm::known_fingerprint;
+use crate::olm::{FingerprintKey, known_fingerprint};
 use crate::public_keys;
 use crate::store::{Batch, LiveGuard};
 
@@ -34,9 +35,9 @@ impl InboundMegolmSession {
         };
         let origin = Origin {
             source: Source::OwnOutbound,
-            sender_key: account.identity_key().to_owned(),
-            owner_user_id: Some(account.user_id().to_owned()),
-            fingerprint_key: Some(account.fingerprint_key().to_base64()),
+            sender_key: *account.identity_public_key(),
+            owner_user_id: Some(account.user_id().into()),
+            fingerprint_key: Some((*account.fingerprint_key()).into()),
         };
         Self::store(account, received, origin)
     }
@@ -56,9 +57,9 @@ impl InboundMegolmSession {
         let fingerprint = known_fingerprint(account, sender_user_id, sender_key)?;
         let origin = Origin {
             source: Source::Direct,
-            sender_key: sender_key.to_base64(),
-            owner_user_id: Some(sender_user_id.to_owned()),
-            fingerprint_key: fingerprint.map(|key| key.to_base64()),
+            sender_key,
+            owner_user_id: Some(sender_user_id.into()),
+            fingerprint_key: fingerprint,
         };
         Self::store(account, received, origin)
     }
@@ -69,9 +70,9 @@ impl InboundMegolmSession {
         let (received, sender_key, claimed) = room_key::read_export(session_data)?;
         let origin = Origin {
             source: Source::Export,
-            sender_key: sender_key.to_base64(),
+            sender_key,
             owner_user_id: None,
-            fingerprint_key: claimed,
+            fingerprint_key: claimed.map(FingerprintKey::from),
         };
         Self::store(account, received, origin)
     }
@@ -184,9 +185,9 @@ fn merged(stored: &InboundState, mut received: InboundState) -> Result<Option<In
     let owner_user_id = if tells_owner { received.owner_user_id } else { None };
     Ok(Some(InboundState {
         session,
-        sender_key: stored.sender_key.clone(),
+        sender_key: stored.sender_key,
         owner_user_id: owner_user_id.or_else(|| stored.owner_user_id.clone()),
-        fingerprint_key: stored.fingerprint_key.clone(),
+        fingerprint_key: stored.fingerprint_key,
         source: stored.source,
         shared_history: stored.shared_history || shared_since,
     }))
@@ -260,9 +261,9 @@ impl<'a> InboundImport<'a> {
 /// Where a session came from.
 struct Origin {
     source: Source,
-    sender_key: String,
-    owner_user_id: Option<String>,
-    fingerprint_key: Option<String>,
+    sender_key: Curve25519PublicKey,
+    owner_user_id: Option<Box<str>>,
+    fingerprint_key: Option<FingerprintKey>,
 }
 
 impl Origin {
@@ -272,8 +273,8 @@ impl Origin {
         }
         Ok(Self {
             source: Source::Export,
-            sender_key: public_keys::curve25519("sender_key", sender_key)?.to_base64(),
-            owner_user_id: sender_user_id.map(str::to_owned),
+            sender_key: public_keys::curve25519("sender_key", sender_key)?,
+            owner_user_id: sender_user_id.map(Box::from),
             fingerprint_key: None,
         })
     }

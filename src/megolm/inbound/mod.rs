@@ -17,6 +17,7 @@ use crate::device_keys::MEGOLM_ALGORITHM;
 use crate::error::{E2eeError, Result};
 use crate::identifiers::{check_room_id, check_user_id};
 use crate::json;
+use crate::olm::FingerprintKey;
 use crate::store::{Batch, Live, LiveGuard, RecordKey, RecordPrefix};
 
 pub use batch::decrypt_room_events;
@@ -47,17 +48,17 @@ struct Exported<'a> {
     algorithm: &'static str,
     forwarding_curve25519_key_chain: [&'a str; 0],
     room_id: &'a str,
-    sender_claimed_keys: ClaimedKeys<'a>,
-    sender_key: &'a str,
+    sender_claimed_keys: ClaimedKeys,
+    sender_key: String,
     session_id: &'a str,
     session_key: zeroize::Zeroizing<String>,
     shared_history: bool,
 }
 
 #[derive(serde::Serialize)]
-struct ClaimedKeys<'a> {
+struct ClaimedKeys {
     #[serde(skip_serializing_if = "Option::is_none")]
-    ed25519: Option<&'a str>,
+    ed25519: Option<String>,
 }
 
 impl InboundMegolmSession {
@@ -124,7 +125,7 @@ impl InboundMegolmSession {
     /// The identity key of the device that the session came from, or is said to come from.
     pub fn sender_key(&self) -> Result<String> {
         let _entered = self.enter()?;
-        Ok(self.state()?.sender_key.clone())
+        Ok(self.state()?.sender_key.to_base64())
     }
 
     /// Whether the key came from its owner over Olm, or is our own.
@@ -156,8 +157,10 @@ impl InboundMegolmSession {
             algorithm: MEGOLM_ALGORITHM,
             forwarding_curve25519_key_chain: [],
             room_id: &self.room_id,
-            sender_claimed_keys: ClaimedKeys { ed25519: state.fingerprint_key.as_deref() },
-            sender_key: &state.sender_key,
+            sender_claimed_keys: ClaimedKeys {
+                ed25519: state.fingerprint_key.map(FingerprintKey::to_base64),
+            },
+            sender_key: state.sender_key.to_base64(),
             session_id: &self.session_id,
             session_key: zeroize::Zeroizing::new(key.to_base64()),
             shared_history: state.shared_history,

@@ -3,21 +3,24 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use vodozemac::Curve25519PublicKey;
 use vodozemac::megolm::{InboundGroupSession, InboundGroupSessionPickle};
 
 use super::{InboundMegolmSession, replay};
 use crate::account::Account;
-use crate::error::Result;
+use crate::error::{E2eeError, Result};
+use crate::olm::FingerprintKey;
 use crate::store::collections::{INBOUND_ROOMS, INBOUND_SESSIONS};
 use crate::store::{Batch, RecordKey};
 
-/// An inbound session in memory.
+/// An inbound session in memory. Keys are bytes here and base64 in the record: there may be
+/// thousands of sessions.
 pub(super) struct InboundState {
     pub(super) session: InboundGroupSession,
-    pub(super) sender_key: String,
-    pub(super) owner_user_id: Option<String>,
+    pub(super) sender_key: Curve25519PublicKey,
+    pub(super) owner_user_id: Option<Box<str>>,
     /// The owner's fingerprint key: known from its channel, or claimed by an export.
-    pub(super) fingerprint_key: Option<String>,
+    pub(super) fingerprint_key: Option<FingerprintKey>,
     pub(super) source: Source,
     pub(super) shared_history: bool,
 }
@@ -68,9 +71,9 @@ struct SessionOut<'a> {
     room_id: &'a str,
     session_id: &'a str,
     pickle: InboundGroupSessionPickle,
-    sender_key: &'a str,
-    owner_user_id: &'a Option<String>,
-    fingerprint_key: &'a Option<String>,
+    sender_key: String,
+    owner_user_id: Option<&'a str>,
+    fingerprint_key: Option<String>,
     source: Source,
     shared_history: bool,
 }
@@ -92,12 +95,19 @@ pub(super) fn session_key(account: &Account, room_id: &str, session_id: &str) ->
 }
 
 pub(super) fn load(session: &InboundMegolmSession) -> Result<Option<InboundState>> {
-    let record = session.account.vault().read::<SessionIn>(&session.key)?;
-    Ok(record.map(|record| InboundState {
+    let Some(record) = session.account.vault().read::<SessionIn>(&session.key)? else {
+        return Ok(None);
+    };
+    Ok(Some(InboundState {
         session: InboundGroupSession::from_pickle(record.pickle),
-        sender_key: record.sender_key,
-        owner_user_id: record.owner_user_id,
-        fingerprint_key: record.fingerprint_key,
+        sender_key: Curve25519PublicKey::from_base64(&record.sender_key)
+            .map_err(|_| E2eeError::corrupt("a stored identity key is no key"))?,
+        owner_user_id: record.owner_user_id.map(String::into_boxed_str),
+        fingerprint_key: record
+            .fingerprint_key
+            .as_deref()
+            .map(FingerprintKey::from_stored)
+            .transpose()?,
         source: record.source,
         shared_history: record.shared_history,
     }))
@@ -115,9 +125,9 @@ pub(super) fn put(
             room_id: &session.room_id,
             session_id: &session.session_id,
             pickle: state.session.pickle(),
-            sender_key: &state.sender_key,
-            owner_user_id: &state.owner_user_id,
-            fingerprint_key: &state.fingerprint_key,
+            sender_key: state.sender_key.to_base64(),
+            owner_user_id: state.owner_user_id.as_deref(),
+            fingerprint_key: state.fingerprint_key.map(FingerprintKey::to_base64),
             source: state.source,
             shared_history: state.shared_history,
         },

@@ -40,8 +40,8 @@ impl Use {
 /// The check of one call's events, in their order. The locks of their sessions are held meanwhile.
 pub(super) struct ReplayGuard<'a> {
     account: &'a Account,
-    /// What this call has admitted already.
-    uses: HashMap<RecordKey, Use>,
+    /// What this call has admitted already, by the short form of the record's key.
+    uses: HashMap<[u8; 16], Use>,
     batch: Batch,
 }
 
@@ -53,7 +53,7 @@ impl<'a> ReplayGuard<'a> {
     /// Refuses an event whose index another one has used (M27).
     pub(super) fn admit(&mut self, opened: Opened) -> Result<Decrypted> {
         let Opened { seen, message_index, key, event } = opened;
-        if let Some(known) = self.uses.get(&key) {
+        if let Some(known) = self.uses.get(&key.short()) {
             known.check(&seen, message_index)?;
             return Ok(event);
         }
@@ -61,7 +61,7 @@ impl<'a> ReplayGuard<'a> {
             Some(known) => known.check(&seen, message_index)?,
             None => {
                 self.batch.put(&key, &seen)?;
-                self.uses.insert(key, seen);
+                self.uses.insert(key.short(), seen);
             }
         }
         Ok(event)

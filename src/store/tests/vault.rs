@@ -1,5 +1,6 @@
 //! Encryption at rest.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,6 +11,7 @@ use super::{KEY, Shared, put};
 use crate::environment::{RandomBytes, SystemRandom};
 use crate::error::{E2eeError, Result};
 use crate::store::record_store::{Change, Durability, Entry, RecordStore};
+use crate::store::sqlite::SqliteStore;
 use crate::store::user_key::UserKey;
 use crate::store::{Batch, RecordKey, Vault};
 
@@ -48,6 +50,36 @@ fn records_survive_reopening_under_the_same_names() {
     assert!(!batch.is_empty());
     vault.commit(batch).unwrap();
     assert_eq!(vault.read::<Record>(&key).unwrap(), None);
+}
+
+#[test]
+fn a_commit_of_many_records_is_made_in_order_and_never_uses_a_nonce_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let open = || {
+        let records = Box::new(SqliteStore::open(path.to_str().unwrap()).unwrap());
+        Vault::open(records, UserKey::Key(&KEY), Arc::new(SystemRandom)).unwrap()
+    };
+    let vault = open();
+    let mut batch = Batch::new();
+    for number in 0..3000 {
+        // Each name three times: once deleted, once overwritten.
+        let key = vault.key("olm", &[&(number % 1000).to_string()]);
+        if number / 1000 == 1 { batch.delete(&key) } else { batch.put(&key, &number).unwrap() }
+    }
+    vault.commit(batch).unwrap();
+    vault.close().unwrap();
+    drop(vault);
+    let vault = open();
+    for number in 0..1000 {
+        let key = vault.key("olm", &[&number.to_string()]);
+        assert_eq!(vault.read(&key).unwrap(), Some(number + 2000));
+    }
+    drop(vault);
+    let records = SqliteStore::open(path.to_str().unwrap()).unwrap();
+    let entries = records.scan("olm", None, 5000).unwrap();
+    let nonces: HashSet<_> = entries.iter().map(|entry| entry.value[..24].to_vec()).collect();
+    assert_eq!((entries.len(), nonces.len()), (1000, 1000));
 }
 
 #[test]
