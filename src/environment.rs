@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{E2eeError, Result};
@@ -24,6 +25,8 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> Result<i64> {
+        // As a host's clock may have to, see `was_cut_short`.
+        CONFIRMED.set(true);
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_err(|_| E2eeError::clock_failed("the system's clock stands before 1970"))?;
@@ -58,7 +61,11 @@ pub(crate) struct Process(u32);
 thread_local! {
     static LAST_PROCESS: Cell<u32> = const { Cell::new(0) };
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+    static CONFIRMED: Cell<bool> = const { Cell::new(false) };
 }
+
+/// Whether the host's language confirms each callback that ran to its end.
+static HOST_CONFIRMS: AtomicBool = AtomicBool::new(false);
 
 impl Process {
     /// The current process; a thread that finds itself in a new one reseeds its
@@ -119,7 +126,22 @@ pub(crate) fn in_callback<T>(callback: impl FnOnce() -> T) -> T {
         }
     }
     let _reset = Reset(IN_CALLBACK.replace(true));
+    CONFIRMED.set(false);
     callback()
+}
+
+/// The host's word that the callback on this thread ran to its end, see `was_cut_short`.
+#[cfg(feature = "uniffi")]
+pub(crate) fn confirm_callback() {
+    HOST_CONFIRMS.store(true, Ordering::Relaxed);
+    CONFIRMED.set(true);
+}
+
+/// Whether the callback that `in_callback` ran last has ended without a word, in a language that
+/// promised one. Such a callback may not have run at all: Python leaves a function before its first
+/// line when somebody presses Ctrl-C, and to its caller that looks like success.
+pub(crate) fn was_cut_short() -> bool {
+    HOST_CONFIRMS.load(Ordering::Relaxed) && !CONFIRMED.get()
 }
 
 /// Fails with `BUSY` if the current thread is inside a callback.
@@ -134,6 +156,7 @@ pub(crate) fn check_not_in_callback() -> Result<()> {
 /// Reads a clock, turning every failure into `CLOCK_FAILED`.
 pub(crate) fn read_clock(clock: &Arc<dyn Clock>) -> Result<i64> {
     match in_callback(|| clock.now_ms()) {
+        Ok(_) if was_cut_short() => Err(E2eeError::clock_failed("the clock was interrupted")),
         Ok(now) if now >= 0 => Ok(now),
         Ok(_) => Err(E2eeError::clock_failed("the clock gave a negative time")),
         Err(_) => Err(E2eeError::clock_failed("the clock failed")),

@@ -7,6 +7,8 @@ mod account;
 mod batch;
 #[cfg(feature = "uniffi")]
 mod broken_store_rules;
+#[cfg(feature = "uniffi")]
+mod confirm_callback;
 #[cfg(test)]
 mod faults;
 mod free_functions;

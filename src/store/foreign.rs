@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::record_store::{Change, Durability, Entry, RecordStore};
-use crate::environment::{check_not_in_callback, in_callback};
+use crate::environment::{check_not_in_callback, in_callback, was_cut_short};
 use crate::error::{E2eeError, Result};
 
 /// The longest piece of a backend's own words that our errors repeat. A key of 32 bytes has at
@@ -103,6 +103,10 @@ impl ForeignStore {
             backend.as_deref().ok_or_else(|| E2eeError::store_closed("the store was shut down"))?;
         let result = in_callback(|| catch_unwind(AssertUnwindSafe(|| work(backend))))
             .unwrap_or_else(|_| Err(E2eeError::store_io("it panicked")))
+            .and_then(|result| match was_cut_short() {
+                true => Err(E2eeError::store_io("it was interrupted")),
+                false => Ok(result),
+            })
             .map_err(|error| failed(action, &error))?;
         // The host's code may have forked, and two processes would go on with one state.
         if self.process != std::process::id() {
@@ -134,9 +138,11 @@ impl RecordStore for ForeignStore {
 
     fn scan(&self, collection: &str, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
         let at_most = u32::try_from(limit).unwrap_or(u32::MAX);
-        let entries = self.call("scan", |backend| match at_most {
-            0 => Ok(Vec::new()),
-            _ => backend.scan(collection.to_owned(), after.map(<[u8]>::to_vec), at_most),
+        if at_most == 0 {
+            return Ok(Vec::new());
+        }
+        let entries = self.call("scan", |backend| {
+            backend.scan(collection.to_owned(), after.map(<[u8]>::to_vec), at_most)
         })?;
         check_page(&entries, after, limit)?;
         Ok(entries.into_iter().map(|StoreEntry { key, value }| Entry { key, value }).collect())
