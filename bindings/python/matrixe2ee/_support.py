@@ -82,4 +82,8 @@ class _Opener(raw.StoreOpener):
 
 
 def as_opener(opener: Union[raw.StoreOpener, Callable[[], raw.StoreBackend]]) -> raw.StoreOpener:
-    return opener if isinstance(opener, raw.StoreOpener) else _Opener(opener)
+    if isinstance(opener, raw.StoreOpener):
+        return opener
+    if not callable(opener):
+        raise TypeError(f"a StoreOpener or a callable is required, not {type(opener).__name__!r}")
+    return _Opener(opener)
