@@ -14,6 +14,18 @@ Self = TypeVar("Self", bound="Handle[Any]")
 raw.E2eeError.__str__ = lambda error: str(error.detail)  # type: ignore
 
 
+def _refuse_copy(handle: object, protocol: object) -> Any:
+    """For copy and pickle: a second object with the same number would free it a second time."""
+    raise TypeError(f"{type(handle).__name__} is an open object: it cannot be copied or pickled")
+
+
+for _kind in (
+    raw.Store, raw.Account, raw.OlmChannel, raw.OutboundMegolmSession, raw.InboundMegolmSession,
+    raw.StoreBackendImpl, raw.StoreOpenerImpl, raw.ClockImpl,
+):
+    _kind.__reduce_ex__ = _refuse_copy  # type: ignore
+
+
 class Handle(Generic[Raw]):
     """An open object of the library. `with` releases it at its end; so does Python, when nobody uses
     it any more. A handle may be used from any thread."""
@@ -36,6 +48,8 @@ class Handle(Generic[Raw]):
             error: Any = raw.E2eeError
             raise error.StaleHandle("the handle was released")
         return handle
+
+    __reduce_ex__ = _refuse_copy
 
     def release(self) -> None:
         """Lets go of the object: this handle answers STALE_HANDLE from now on. Other handles on the
