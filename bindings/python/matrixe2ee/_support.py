@@ -72,6 +72,13 @@ class Handle(Generic[Raw]):
         return f"<matrixe2ee.{type(self).__name__}{'' if self._raw is not None else ' (released)'}>"
 
 
+def live(handle: Handle[Raw]) -> Raw:
+    """A handle that is an argument."""
+    if not isinstance(handle, Handle):
+        raise TypeError(f"an object of matrixe2ee is required, not {type(handle).__name__!r}")
+    return handle._live()
+
+
 class StoreHandle(Handle[raw.Store]):
     """`with` shuts the store down at its end."""
 
