@@ -57,8 +57,11 @@ def test_there_is_nothing_to_upload_once_the_server_has_all_keys(alice):
 
 def test_a_fallback_key_that_was_used_is_replaced(alice):
     alice.upload()
-    alice.clock.now += 30 * 24 * 60 * 60 * 1000
-    alice.account.receive_key_counts({"signed_curve25519": 50}, [])
+    counts = {"signed_curve25519": 50}
+    for unused in (None, ["signed_curve25519"]):
+        alice.account.receive_key_counts(counts, unused)
+        assert alice.account.keys_upload_request() is None
+    alice.account.receive_key_counts(counts, unused_fallback_types=[])
     assert list(alice.account.keys_upload_request()) == ["fallback_keys"]
 
 

@@ -129,5 +129,7 @@ def test_a_session_that_libolm_pickled_reads_on(bob):
         "room_id": pickled["room_id"],
         "content": pickled["events"][0],
     }
-    assert session.decrypt(event)["type"] == "org.example.note"
+    plain = session.decrypt(event)
+    assert plain["type"] == "org.example.note"
+    assert plain["matrixe2ee"]["owner"] == "known"
     assert session.authenticated() is False

@@ -1,5 +1,6 @@
 """Stores in files and in memory: what opens them, and when they close."""
 
+import os
 import pathlib
 
 import pytest
@@ -39,6 +40,38 @@ def test_a_path_and_a_passphrase_may_have_letters_of_any_language(tmp_path):
     assert path.exists()
     with Store.open_sqlite_with_passphrase(str(path), "Überraschung 🎁") as store:
         assert keys_in(store) == keys
+
+
+def test_whatever_gives_a_path_is_one_if_it_gives_text(path):
+    class Place:
+        def __init__(self, given):
+            self.given = given
+
+        def __fspath__(self):
+            return self.given
+
+    Store.open_sqlite(Place(str(path)), KEY).shut_down()
+    assert path.exists()
+    with pytest.raises(TypeError):
+        Store.open_sqlite(Place(bytes(path)), KEY)
+
+
+def test_a_path_or_passphrase_that_is_no_unicode_is_a_unicode_error(tmp_path):
+    path = tmp_path / os.fsdecode(b"alice-\xff.sqlite")
+    with pytest.raises(UnicodeEncodeError):
+        Store.open_sqlite(path, KEY)
+    with pytest.raises(UnicodeEncodeError):
+        Store.open_sqlite_with_passphrase(tmp_path / "alice.sqlite", "correct \ud83d")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_names_no_file_is_refused(tmp_path):
+    with pytest.raises(E2eeError.InvalidField):
+        Store.open_sqlite("", KEY)
+    with pytest.raises(E2eeError):
+        Store.open_sqlite(tmp_path, KEY)
+    with pytest.raises(E2eeError):
+        Store.open_sqlite(f"{tmp_path}/alice\0.sqlite", KEY)
 
 
 def test_the_end_of_with_closes_the_file_even_if_an_account_is_still_open(path):
