@@ -58,7 +58,7 @@ from typing import TYPE_CHECKING, Any, Callable, ClassVar, List, Optional, Type,
 
 from . import raw
 from ._json import JsonList, JsonListLike, JsonObject, JsonObjectLike, to_json, to_list, to_object
-from ._support import Handle, StoreHandle, as_opener
+from ._support import Handle, StoreHandle, as_opener, live
 from .raw import Clock, StoreBackend, StoreOpener
 
 '''
@@ -89,7 +89,7 @@ class Argument:
             self.type = kind
             self.convert = "None if {0} is None else to_json({0})" if has_default else "to_json({})"
         elif plain in HANDLES:
-            self.type, self.convert = plain, "{}._live()"
+            self.type, self.convert = plain, "live({})"
         elif has_default:
             # Union[object, Optional[str]]
             self.type = plain.split("Optional[")[1].rstrip("]")

@@ -14,6 +14,18 @@ Self = TypeVar("Self", bound="Handle[Any]")
 raw.E2eeError.__str__ = lambda error: str(error.detail)  # type: ignore
 
 
+def _refuse_copy(handle: object, protocol: object) -> Any:
+    """For copy and pickle: a second object with the same number would free it a second time."""
+    raise TypeError(f"{type(handle).__name__} is an open object: it cannot be copied or pickled")
+
+
+for _kind in (
+    raw.Store, raw.Account, raw.OlmChannel, raw.OutboundMegolmSession, raw.InboundMegolmSession,
+    raw.StoreBackendImpl, raw.StoreOpenerImpl, raw.ClockImpl,
+):
+    _kind.__reduce_ex__ = _refuse_copy  # type: ignore
+
+
 class Handle(Generic[Raw]):
     """An open object of the library. `with` releases it at its end; so does Python, when nobody uses
     it any more. A handle may be used from any thread."""
@@ -37,6 +49,8 @@ class Handle(Generic[Raw]):
             raise error.StaleHandle("the handle was released")
         return handle
 
+    __reduce_ex__ = _refuse_copy
+
     def release(self) -> None:
         """Lets go of the object: this handle answers STALE_HANDLE from now on. Other handles on the
         same object stay as they are. A second call does nothing."""
@@ -56,6 +70,13 @@ class Handle(Generic[Raw]):
 
     def __repr__(self) -> str:
         return f"<matrixe2ee.{type(self).__name__}{'' if self._raw is not None else ' (released)'}>"
+
+
+def live(handle: Handle[Raw]) -> Raw:
+    """A handle that is an argument."""
+    if not isinstance(handle, Handle):
+        raise TypeError(f"an object of matrixe2ee is required, not {type(handle).__name__!r}")
+    return handle._live()
 
 
 class StoreHandle(Handle[raw.Store]):
@@ -82,4 +103,8 @@ class _Opener(raw.StoreOpener):
 
 
 def as_opener(opener: Union[raw.StoreOpener, Callable[[], raw.StoreBackend]]) -> raw.StoreOpener:
-    return opener if isinstance(opener, raw.StoreOpener) else _Opener(opener)
+    if isinstance(opener, raw.StoreOpener):
+        return opener
+    if not callable(opener):
+        raise TypeError(f"a StoreOpener or a callable is required, not {type(opener).__name__!r}")
+    return _Opener(opener)
