@@ -24,13 +24,16 @@ printf '%-42s %10s %10s\n' artefact stripped gzip
 row "C and C++, shared: libmatrixe2ee.so" target/capi/release/libmatrixe2ee.so strip
 row "C and C++, static: libmatrixe2ee.a" target/capi/release/libmatrixe2ee.a strip --strip-debug
 row "Python, Kotlin, Swift: libmatrixe2ee.so" bindings/generated/library/libmatrixe2ee.so strip
-for file in bindings/python/dist/*.whl target/wheels/*.whl; do
-    row "Python: $(basename "$file" | cut -c 1-30)" "$file"
+for file in bindings/python/dist/*.whl; do
+    row "Python: $(basename "$file" | cut -c 1-33)" "$file"
 done
 for file in bindings/kotlin/target/*.jar; do
-    case $file in *-sources.jar | *-javadoc.jar | *original*) continue ;; esac
+    case $file in *-sources.jar | *-javadoc.jar) continue ;; esac
     row "Kotlin: $(basename "$file")" "$file"
 done
-for file in bindings/swift/.build/release/*.so bindings/swift/Sources/*/*.so; do
-    row "Swift: $(basename "$file")" "$file" strip
+for file in target/swift/*.tar.gz target/swift/*.zip; do
+    row "Swift: $(basename "$file")" "$file"
+done
+for file in target/swift/MatrixE2ee/lib/libmatrixe2ee.so*; do
+    [ -L "$file" ] || row "Swift: $(basename "$file")" "$file" strip
 done

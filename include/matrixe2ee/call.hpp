@@ -33,7 +33,7 @@ class Handle {
   Handle(Handle &&other) noexcept : handle_(other.release()) {}
 
   Handle &operator=(Handle &&other) noexcept {
-    if (this != &other) reset(other.release());
+    reset(other.release());
     return *this;
   }
 

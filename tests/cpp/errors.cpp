@@ -71,6 +71,7 @@ static void fields_are_not_taken_for_each_other() {
   CHECK(detail::string_in(json, "event_id") == "reason");
   CHECK(detail::number_in<std::uint32_t>(json, "n") == 7);
   CHECK(detail::string_in(json, "missing").empty() && detail::string_in("{\"a\":\"", "a").empty());
+  CHECK(detail::string_in(R"({"detail":"one \" mark","field":"key"})", "field") == "key");
   CHECK(detail::number_in<int>(json, "missing") == 0 && detail::string_in("{\"a\\", "a").empty());
 }
 

@@ -27,6 +27,9 @@ static void free_functions() {
   altered.replace(altered.find("\"a\":1"), 5, "\"a\":2");
   FAILS(BadSignature, verify_signed_json(altered, alice.user_id, "ed25519:ALICE", key));
 
+  CHECK(ByteView().data() != nullptr && ByteView(Bytes()).empty() && ByteView(KEY).size() == 32);
+  CHECK(ByteView(std::string("ab")).bytes() == Bytes({'a', 'b'}));
+
   std::string secret = "words";
   std::array<std::uint8_t, 3> bytes = {1, 2, 3};
   wipe(secret);
