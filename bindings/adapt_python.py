@@ -6,7 +6,9 @@ says so.
 1. Whatever is raised in a callback reaches the library as a failure. The generator catches Exception
    only: after Ctrl-C in StoreBackend.commit the library would believe that all was written. Ctrl-C may
    even leave a callback before its first line: so each says that it has run to its end.
-2. A call costs half of what it did: texts cross in one call instead of several with a growing buffer,
+2. Bytes may be any object that has them (bytearray, memoryview), and a text is none; a time that is too
+   large for the library is refused, and not 0.
+3. A call costs half of what it did: texts cross in one call instead of several with a growing buffer,
    and the record of a call's outcome is made empty, not filled in with zeros.
 """
 
@@ -134,6 +136,24 @@ replace(
 
 
 class _UniffiFfiConverterByRefBytes:
+""",
+)
+replace(
+    """    def write(value, buf):
+        buf.write_i32(len(value))
+        buf.write(value)
+""",
+    """    def write(value, buf):
+        value = bytes(memoryview(value))
+        buf.write_i32(len(value))
+        buf.write(value)
+""",
+)
+replace(
+    """            uniffi_out_return[0] = _UniffiFfiConverterInt64.lower(v)
+""",
+    """            _UniffiFfiConverterInt64.check_lower(v)
+            uniffi_out_return[0] = _UniffiFfiConverterInt64.lower(v)
 """,
 )
 path.write_text(code)

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Tests examples/python/postgres_store.py with a PostgreSQL server of its own, which it starts and stops.
-# test_postgres.sh WHEEL tests it with that wheel of the library, in the environment .cache/postgres.
+# test_postgres.sh WHEEL: with that wheel of the library, in the environment .cache/postgres.
 # What cannot be had is SKIPPED; with CI=true it is an error.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -22,15 +22,5 @@ if ! cmp -s "$wanted" .cache/postgres/requirements.txt; then
     cp "$wanted" .cache/postgres/requirements.txt
 fi
 
-paths=examples/python
-if [ $# = 1 ]; then
-    $python -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "$1"
-else
-    # Until there is a package.
-    mkdir -p .cache/shim/matrixe2ee
-    cp bindings/python/tests/shim/matrixe2ee/__init__.py .cache/shim/matrixe2ee/
-    cp bindings/generated/python/matrixe2ee.py .cache/shim/matrixe2ee/raw.py
-    cp bindings/generated/python/libmatrixe2ee.so .cache/shim/matrixe2ee/
-    paths=$paths:.cache/shim
-fi
-PYTHONPATH=$paths $python -m pytest -q -p no:cacheprovider bindings/python/tests/test_postgres_store.py
+$python -m pip install --quiet --disable-pip-version-check --no-deps --no-index --force-reinstall "$1"
+PYTHONPATH=examples/python $python -m pytest -q -p no:cacheprovider bindings/python/tests/test_postgres_store.py
