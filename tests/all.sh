@@ -9,6 +9,9 @@ passed=0
 failed=0
 summary=()
 
+# Mostly a download, which takes minutes: test-swift waits for it.
+tools/swift.sh --install > "$logs/swift.log" 2>&1 &
+
 for part in test-core test-c test-bindings test-python test-kotlin test-swift test-languages \
     test-peers test-deny; do
     printf '\n== make %s\n' "$part"

@@ -31,9 +31,11 @@ there() {
 
 install() {
     [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null || return 1
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@" > /dev/null 2>&1 && return
+    # Two that install at the same time take turns.
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get -o DPkg::Lock::Timeout=300 install -y -q "$@" > /dev/null 2>&1 && return
     apt-get update -q > /dev/null 2>&1
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -q "$@"
+    apt-get -o DPkg::Lock::Timeout=300 install -y -q "$@"
 }
 
 rust() {
