@@ -41,10 +41,6 @@ const CONNECTION_PRAGMAS: &str = "
 /// Only another program can hold the file for a moment, such as one that copies it.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(1000);
 
-/// How often to try for the lock before sleeping, and the processor's pauses between.
-const TRIES: usize = 64;
-const PAUSES: usize = 8;
-
 /// A record store in an SQLite file. `None` once it is closed.
 pub(crate) struct SqliteStore {
     open: Mutex<Option<OpenFile>>,
@@ -70,14 +66,6 @@ impl SqliteStore {
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Option<OpenFile>>> {
-        // Reading a record takes less time than sending a thread to sleep and waking it: where
-        // several threads read, each waits a few µs awake first.
-        for _ in 0..TRIES {
-            if let Ok(open) = self.open.try_lock() {
-                return Ok(open);
-            }
-            (0..PAUSES).for_each(|_| std::hint::spin_loop());
-        }
         self.open.lock().map_err(|_| E2eeError::panic("the store failed inside; reopen it"))
     }
 }
