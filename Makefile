@@ -159,7 +159,7 @@ test-kotlin: jar
 test-swift: swift-package
 	bindings/swift/test.sh
 
-test-languages: wheel jar swift-package
+test-languages: lib wheel jar swift-package
 	tests/languages/run.sh
 
 test-peers:
