@@ -141,6 +141,8 @@ impl RecordStore for ForeignStore {
         if at_most == 0 {
             return Ok(Vec::new());
         }
+        // To a backend, the beginning of a collection is null and nothing else.
+        let after = after.filter(|after| !after.is_empty());
         let entries = self.call("scan", |backend| {
             backend.scan(collection.to_owned(), after.map(<[u8]>::to_vec), at_most)
         })?;

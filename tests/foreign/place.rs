@@ -261,6 +261,8 @@ impl StoreBackend for Place {
         after_key: Option<Vec<u8>>,
         limit: u32,
     ) -> Result<Vec<StoreEntry>> {
+        // No key is empty, so the beginning of a collection has no other name than null.
+        assert_ne!(after_key, Some(Vec::new()));
         self.state().answer(
             |records| records.scan(&collection, &after_key, limit as usize),
             |records, page, lie| wrong_page(records, &collection, &after_key, page, lie),
