@@ -11,6 +11,8 @@ JsonList = List[Any]
 JsonObjectLike = Union[str, Mapping[str, Any]]
 JsonListLike = Union[str, Sequence[Any]]
 
+# Made once: json.dumps and json.loads look for options at each call.
+_decode = json.JSONDecoder().decode
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -20,10 +22,10 @@ def to_json(value: Any) -> str:
 
 
 def to_object(text: str) -> JsonObject:
-    value: JsonObject = json.loads(text)
+    value: JsonObject = _decode(text)
     return value
 
 
 def to_list(text: str) -> JsonList:
-    value: JsonList = json.loads(text)
+    value: JsonList = _decode(text)
     return value
