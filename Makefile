@@ -94,7 +94,7 @@ jar: bindings
 swift-package: bindings
 	bindings/swift/build.sh
 
-docs: bindings
+docs: wheel jar
 	tools/docs.sh
 
 # All but the peers, which have a target of their own.
