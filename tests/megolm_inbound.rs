@@ -354,3 +354,15 @@ fn an_erased_session_is_gone_for_every_handle_and_can_come_back() {
     elsewhere["room_id"] = json!("!elsewhere");
     ok(bob.receive(&alice, &elsewhere));
 }
+
+#[test]
+fn numbers_in_a_message_come_out_as_they_went_in_to_the_last_digit() {
+    let alice = Device::new(ALICE, "A");
+    let outbound = alice.outbound(None);
+    let own = ok(InboundMegolmSession::from_outbound_session(&outbound));
+    let numbers = "[-1.1879710483497923e+260,0.1,5e-324,1.7976931348623157e+308,12345678901234567]";
+    let content = format!(r#"{{"numbers":{numbers}}}"#);
+    let event = alice.event("$1", &answer(outbound.encrypt("m.test", &content))).to_string();
+    let decrypted = ok(own.decrypt(&event)); // M26
+    assert!(decrypted.contains(numbers), "{decrypted}");
+}
