@@ -12,13 +12,11 @@ features='--no-default-features --features uniffi,bundled-sqlite'
 # shellcheck disable=SC2086  # a list
 cargo rustc --locked --release --lib --crate-type cdylib $features --target-dir "$target"
 
-# A development build, without optimising the dependencies: the generator needs no speed. Features and
-# profile are those that maturin has for it (.cargo/config.toml), so that it is built once.
+# With the features and the profile that maturin has for it, so that it is built once.
 bindgen() {
     command=$1
     shift
-    cargo "$command" --locked --features uniffi-cli \
-        --target-dir "$target" --config 'profile.dev.package."*".opt-level=0' \
+    cargo "$command" --locked --features uniffi-cli --target-dir "$target" \
         --bin uniffi-bindgen "$@"
 }
 

@@ -153,7 +153,7 @@ def test_a_handle_of_another_kind_as_an_argument_is_a_type_error(everything):
         lambda: Store.in_memory(None),
         lambda: Store.open_sqlite(None, KEY),
         lambda: Store.open_sqlite(5, KEY),
-        lambda: Store.open_sqlite_with_passphrase("/tmp/none", b"correct horse"),
+        lambda: Store.open_sqlite_with_passphrase("none.sqlite", b"correct horse"),
         lambda: Account.open(Store.in_memory(KEY), None, "ALICE"),
         lambda: Account.open(Store.in_memory(KEY), ALICE, b"ALICE"),
     ],

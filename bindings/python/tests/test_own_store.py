@@ -47,7 +47,7 @@ class Unprintable(Exception):
 RAISED = [
     ValueError("password: 1234"),
     ValueError("half a character: \ud83d"),
-    OSError(28, "No space left on device", "/home/alice"),
+    OSError(28, "No space left on device", "alice.sqlite"),
     KeyboardInterrupt(),
     SystemExit(1),
     GeneratorExit(),
