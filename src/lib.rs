@@ -23,27 +23,20 @@ compile_error!(
     "--cfg fuzzing turns off all signature and MAC checks: only for the fuzzing harness"
 );
 
-mod account;
+mod base;
 // The only unsafe code of the crate.
 #[cfg(feature = "capi")]
 #[allow(unsafe_code)]
 mod capi;
-mod device_keys;
-mod environment;
 mod error;
+#[cfg(test)]
+#[path = "../tests/faults/mod.rs"]
+mod faults;
 mod handles;
-mod identifiers;
-mod json;
-mod libolm_import;
-mod libolm_pickles;
-mod megolm;
-mod olm;
-mod parallel;
-mod public_keys;
-mod room_settings;
+mod sessions;
 mod store;
 
-pub use environment::{Clock, RandomBytes, SystemClock, SystemRandom};
+pub use base::environment::{Clock, RandomBytes, SystemClock, SystemRandom};
 pub use error::{E2eeError, Result};
 pub use handles::{
     Account, InboundMegolmSession, OlmChannel, OutboundMegolmSession, Store, canonical_json,
@@ -55,13 +48,13 @@ pub use store::{StoreBackend, StoreChange, StoreEntry, contract as store_contrac
 
 /// The typed core behind the objects at the crate's root.
 pub mod typed {
-    pub use crate::account::Account;
-    pub use crate::libolm_import::{Failure, Report, import_libolm_sessions};
-    pub use crate::megolm::{
+    pub use crate::sessions::account::Account;
+    pub use crate::sessions::libolm_import::{Failure, Report, import_libolm_sessions};
+    pub use crate::sessions::megolm::{
         Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo, Settings,
         decrypt_room_events, list_sessions,
     };
-    pub use crate::olm::{
+    pub use crate::sessions::olm::{
         KnownPartner, OlmChannel, Partner, encrypt_for_devices, keys_claim_request,
         read_keys_claim_response,
     };

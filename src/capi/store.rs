@@ -7,7 +7,7 @@ use super::boundary::{answer, perform, release, secret, secret_text, table, text
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::store_backend::{ForeignBackend, matrixe2ee_store_backend};
 use super::tickets::{borrow, free};
-use crate::environment::in_callback;
+use crate::base::environment::in_callback;
 use crate::error::{E2eeError, Result};
 use crate::{Clock, Store};
 

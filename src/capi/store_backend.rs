@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::boundary::{perform, table};
-use crate::environment::in_callback;
+use crate::base::environment::in_callback;
 use crate::error::{E2eeError, Result};
 use crate::{StoreBackend, StoreChange, StoreEntry};
 

@@ -26,7 +26,7 @@ use super::olm_channel::matrixe2ee_olm_channel;
 use super::outbound_megolm_session::matrixe2ee_outbound_megolm_session;
 use super::slots::{Borrowed, CAPACITY, GENERATION_BITS, INDEX_BITS, SlotKey, SlotTable};
 use super::store::matrixe2ee_store;
-use crate::environment::check_not_in_callback;
+use crate::base::environment::check_not_in_callback;
 use crate::error::{E2eeError, Result};
 use crate::{Account, InboundMegolmSession, OlmChannel, OutboundMegolmSession, Store};
 

@@ -5,12 +5,12 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{Store, batch};
-use crate::account;
+use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
-use crate::json::{self, ARGUMENT_LIMIT};
-use crate::libolm_import::import_libolm_sessions;
-use crate::megolm::{decrypt_room_events, list_sessions};
-use crate::olm;
+use crate::sessions::account;
+use crate::sessions::libolm_import::import_libolm_sessions;
+use crate::sessions::megolm::{decrypt_room_events, list_sessions};
+use crate::sessions::olm;
 
 /// One device's account: its long-term keys and the one-time and fallback keys that it publishes.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]

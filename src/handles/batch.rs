@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use crate::base::json;
+use crate::base::parallel;
 use crate::error::{E2eeError, Result};
-use crate::json;
-use crate::megolm::Decrypted;
-use crate::parallel;
+use crate::sessions::megolm::Decrypted;
 
 /// How many answers a thread writes in one go.
 const WRITE_AT_ONCE: usize = 64;

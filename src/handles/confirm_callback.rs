@@ -1,4 +1,4 @@
-use crate::environment;
+use crate::base::environment;
 
 /// For bindings to a language that can leave a callback before its first line, as Python does when
 /// somebody presses Ctrl-C; programs have no use for it.

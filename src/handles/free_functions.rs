@@ -1,7 +1,8 @@
-use crate::environment::check_not_in_callback;
+use crate::base::environment::check_not_in_callback;
+use crate::base::json::{self, ARGUMENT_LIMIT};
+use crate::base::public_keys;
 use crate::error::Result;
-use crate::json::{self, ARGUMENT_LIMIT};
-use crate::{olm, public_keys};
+use crate::sessions::olm;
 
 /// The body for `POST /_matrix/client/v3/keys/claim`: `{"one_time_keys": {user: {device:
 /// "signed_curve25519"}}, "timeout": ms}`.

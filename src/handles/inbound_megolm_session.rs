@@ -5,9 +5,9 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{Account, OutboundMegolmSession, batch};
+use crate::base::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
 use crate::error::Result;
-use crate::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
-use crate::megolm;
+use crate::sessions::megolm;
 
 /// The receiving half of a Megolm session: decrypts a room's events and refuses replayed ones.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]

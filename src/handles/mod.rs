@@ -9,8 +9,6 @@ mod batch;
 mod broken_store_rules;
 #[cfg(feature = "uniffi")]
 mod confirm_callback;
-#[cfg(test)]
-mod faults;
 mod free_functions;
 mod inbound_megolm_session;
 mod olm_channel;

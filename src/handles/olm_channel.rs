@@ -4,9 +4,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Account;
+use crate::base::json::{self, ARGUMENT_LIMIT, DEVICE_LIMIT, EVENT_LIMIT};
 use crate::error::{E2eeError, Result};
-use crate::json::{self, ARGUMENT_LIMIT, DEVICE_LIMIT, EVENT_LIMIT};
-use crate::olm;
+use crate::sessions::olm;
 
 /// All Olm sessions between this device and one other, found by its user and its identity key.
 ///

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Account;
+use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
-use crate::json::{self, ARGUMENT_LIMIT};
-use crate::megolm::{self, Settings};
+use crate::sessions::megolm::{self, Settings};
 
 /// The sending half of a Megolm session: encrypts for a room, and hands its key to every device.
 ///

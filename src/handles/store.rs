@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::environment::Clock;
+use crate::base::environment::Clock;
 use crate::error::Result;
 use crate::store::{self, StoreBackend};
 
@@ -15,7 +15,7 @@ use crate::store::{self, StoreBackend};
 /// BUSY (inside a callback), FORKED (after a fork) and PANIC (an error in the library itself).
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
 pub struct Store {
-    pub(super) core: Arc<store::Store>,
+    pub(crate) core: Arc<store::Store>,
 }
 
 impl fmt::Debug for Store {

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::record_store::{Change, Durability, Entry, RecordStore};
-use crate::environment::{check_not_in_callback, in_callback, was_cut_short};
+use crate::base::environment::{check_not_in_callback, in_callback, was_cut_short};
 use crate::error::{E2eeError, Result};
 
 /// The longest piece of a backend's own words that our errors repeat. A key of 32 bytes has at

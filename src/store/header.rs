@@ -15,7 +15,7 @@ use super::collections::HEADER;
 use super::record_key::KeyHash;
 use super::record_store::{Change, RecordStore};
 use super::user_key::{PassphraseParameters, UserKey, cipher};
-use crate::environment::RandomBytes;
+use crate::base::environment::RandomBytes;
 use crate::error::{E2eeError, Result};
 
 /// The newest format of a store. 1 had no manifest and knew keys only.

@@ -2,8 +2,8 @@
 
 use super::live::{Live, LiveGuard};
 use super::vault::Vault;
+use crate::base::parallel;
 use crate::error::{E2eeError, Result};
-use crate::parallel;
 
 /// How many states a thread reads in one go.
 const AT_ONCE: usize = 16;

@@ -45,7 +45,7 @@ pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
 pub(crate) use vault::Vault;
 pub(crate) use write_back::WriteBack;
 
-use crate::environment::{
+use crate::base::environment::{
     Clock, Process, RandomBytes, SystemClock, SystemRandom, check_not_in_callback, read_clock,
 };
 use crate::error::{E2eeError, Result};

@@ -3,8 +3,8 @@
 use super::batch::{Pending, Value};
 use super::record_store::Change;
 use super::seal::{NONCE_LENGTH, Seal};
+use crate::base::parallel;
 use crate::error::Result;
-use crate::parallel;
 
 /// How many records a thread encrypts in one go.
 const AT_ONCE: usize = 64;

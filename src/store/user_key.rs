@@ -6,7 +6,7 @@ use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::environment::RandomBytes;
+use crate::base::environment::RandomBytes;
 use crate::error::{E2eeError, Result};
 
 const KEY_LENGTH: usize = 32;

@@ -26,7 +26,7 @@ use super::record_key::{KeyHash, RecordKey, RecordPrefix};
 use super::record_store::{Change, RecordStore};
 use super::seal::{self, NONCE_LENGTH, Seal, damaged};
 use super::seal_all::seal_all;
-use crate::environment::{RandomBytes, check_not_in_callback};
+use crate::base::environment::{RandomBytes, check_not_in_callback};
 use crate::error::{E2eeError, Result};
 
 /// Scans begin with a short page, as most find few records, and then take longer ones.

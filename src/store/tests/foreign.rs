@@ -6,7 +6,7 @@ use std::sync::{Arc, Barrier, Mutex, Weak, mpsc};
 use std::thread;
 
 use super::{KEY, put};
-use crate::environment::in_callback;
+use crate::base::environment::in_callback;
 use crate::error::{E2eeError, Result};
 use crate::store::foreign::{ForeignStore, StoreBackend, StoreChange, StoreEntry};
 use crate::store::record_store::{Durability, RecordStore};

@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Shared;
-use crate::account::Account;
 use crate::error::{E2eeError, Result};
+use crate::sessions::account::Account;
 use crate::store::recent::KEPT;
 use crate::store::{Live, LiveRegistry, Store};
 

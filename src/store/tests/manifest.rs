@@ -7,7 +7,7 @@ use std::sync::{Arc, Barrier};
 use proptest::prelude::*;
 
 use super::{KEY, Shared, text};
-use crate::environment::SystemRandom;
+use crate::base::environment::SystemRandom;
 use crate::error::{E2eeError, Result};
 use crate::store::record_store::{Change, Durability, Entry, RecordStore};
 use crate::store::sqlite::SqliteStore;

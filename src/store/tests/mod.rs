@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::memory::MemoryStore;
 use super::record_store::{Change, Durability, Entry, RecordStore};
-use crate::environment::SystemRandom;
+use crate::base::environment::SystemRandom;
 use crate::error::Result;
 use crate::store::Vault;
 use crate::store::user_key::UserKey;

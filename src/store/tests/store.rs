@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, Weak};
 
 use super::{KEY, Shared, text};
-use crate::environment::{Clock, SystemRandom};
+use crate::base::environment::{Clock, SystemRandom};
 use crate::error::{E2eeError, Result};
 use crate::store::{Batch, Live, Store};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::manifest::Failing;
 use super::{Shared, text};
-use crate::environment::SystemRandom;
+use crate::base::environment::SystemRandom;
 use crate::error::{E2eeError, Result};
 use crate::store::header::Header;
 use crate::store::record_store::RecordStore;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{KEY, Shared, put};
-use crate::environment::{RandomBytes, SystemRandom};
+use crate::base::environment::{RandomBytes, SystemRandom};
 use crate::error::{E2eeError, Result};
 use crate::store::record_store::{Change, Durability, Entry, RecordStore};
 use crate::store::sqlite::SqliteStore;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
 use super::{MANIFEST_KEY, Vault, Written};
-use crate::environment::RandomBytes;
+use crate::base::environment::RandomBytes;
 use crate::error::{E2eeError, Result};
 use crate::store::collections::{MANIFEST, OF_AN_ACCOUNT};
 use crate::store::header::{self, DataKey, Header, STORE_FORMAT, Subkeys};

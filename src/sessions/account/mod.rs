@@ -1,0 +1,370 @@
+//! One device's account: its long-term keys, and the one-time and fallback keys it publishes.
+
+mod fallback;
+mod import;
+mod life;
+mod record;
+mod upload;
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use serde_json::json;
+use vodozemac::olm::{Account as OlmAccount, PreKeyMessage, Session, SessionConfig};
+use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
+
+use crate::base::identifiers::{check_device_id, check_user_id};
+use crate::base::json::{self, Object};
+use crate::error::{E2eeError, Result};
+use crate::sessions::device_keys::{MEGOLM_ALGORITHM, OLM_ALGORITHM};
+use crate::store::{
+    Batch, Live, LiveGuard, LiveRegistry, RecordKey, Store, Vault, WriteBack, collections,
+};
+
+pub(crate) use import::{pickle_error, vodozemac_pickle_key};
+pub use life::Entered;
+pub(crate) use life::EnteredAlone;
+pub(crate) use life::Life;
+pub(crate) use record::AccountState;
+
+/// An account that is open in a store. Channels and sessions hold it, and so the store.
+pub struct Account {
+    store: Arc<Store>,
+    user_id: String,
+    device_id: String,
+    identity_key: Curve25519PublicKey,
+    identity_key_text: String,
+    fingerprint_key: Ed25519PublicKey,
+    device_keys: String,
+    key: RecordKey,
+    shared: Arc<Shared>,
+}
+
+/// What all open handles on one account share.
+struct Shared {
+    state: Live<AccountState>,
+    /// The channels and sessions of this account that are open.
+    children: Arc<LiveRegistry>,
+    life: Life,
+}
+
+impl Shared {
+    fn new(store: &Store) -> Self {
+        Self { state: Live::new(), children: store.new_children(), life: Life::default() }
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("device_id", &self.device_id).finish_non_exhaustive()
+    }
+}
+
+impl Account {
+    /// Loads the account, or creates it once.
+    pub fn open(store: &Arc<Store>, user_id: &str, device_id: &str) -> Result<Self> {
+        Opening::with(store, user_id, device_id, |opening| {
+            match opening.shared.state.lock(|| opening.load()) {
+                Ok(state) => return opening.account(&state),
+                Err(E2eeError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let created = opening
+                .shared
+                .state
+                .create(|| opening.load(), || opening.commit(AccountState::new(OlmAccount::new())));
+            match created {
+                // Another thread was faster: its account is the one.
+                Ok(()) | Err(E2eeError::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let state = opening.shared.state.lock(|| opening.load())?;
+            opening.account(&state)
+        })
+    }
+
+    /// Stores an account that comes from elsewhere; fails if there is one already.
+    fn adopt(
+        store: &Arc<Store>,
+        user_id: &str,
+        device_id: &str,
+        account: OlmAccount,
+    ) -> Result<Self> {
+        let now = store.now_ms()?;
+        Opening::with(store, user_id, device_id, |opening| {
+            opening.shared.state.create(
+                || opening.load(),
+                || opening.commit(AccountState::imported(account, now)?),
+            )?;
+            let state = opening.shared.state.lock(|| opening.load())?;
+            opening.account(&state)
+        })
+    }
+
+    /// The user of this account.
+    pub fn user_id(&self) -> &str {
+        &self.user_id
+    }
+
+    /// The device of this account.
+    pub fn device_id(&self) -> &str {
+        &self.device_id
+    }
+
+    /// The Curve25519 identity key as unpadded base64.
+    pub fn identity_key(&self) -> &str {
+        &self.identity_key_text
+    }
+
+    pub(crate) fn identity_public_key(&self) -> &Curve25519PublicKey {
+        &self.identity_key
+    }
+
+    /// The Ed25519 fingerprint key.
+    pub fn fingerprint_key(&self) -> &Ed25519PublicKey {
+        &self.fingerprint_key
+    }
+
+    /// The signed device keys as JSON text.
+    pub fn device_keys(&self) -> &str {
+        &self.device_keys
+    }
+
+    pub(crate) fn vault(&self) -> &Vault {
+        self.store.vault()
+    }
+
+    pub(crate) fn now_ms(&self) -> Result<i64> {
+        self.store.now_ms()
+    }
+
+    pub(crate) fn children(&self) -> &LiveRegistry {
+        &self.shared.children
+    }
+
+    /// A record key under this account.
+    pub(crate) fn record_key(&self, collection: &'static str, parts: &[&str]) -> RecordKey {
+        let mut all: Vec<&str> = vec![&self.user_id, &self.device_id];
+        all.extend_from_slice(parts);
+        self.vault().key(collection, &all)
+    }
+
+    /// To be held by every call, once: the store is usable and the account is not erased.
+    /// Public methods of the core take it; what they call does not, for a second read lock in one
+    /// thread could wait for an `erase` that waits for the first.
+    pub fn enter(&self) -> Result<Entered<'_>> {
+        self.store.enter()?;
+        self.shared.life.enter()
+    }
+
+    /// As `enter`, where nothing may fail or wait.
+    pub(crate) fn try_enter(&self) -> Option<Entered<'_>> {
+        self.store.enter().ok()?;
+        self.shared.life.try_enter()
+    }
+
+    /// Asked again under the lock of a state that is to be read: after `shut_down`, nothing is.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.store.enter()
+    }
+
+    pub(crate) fn life(&self) -> &Life {
+        &self.shared.life
+    }
+
+    /// Has an object of this account write its state back when the store is shut down.
+    pub(crate) fn add_write_back(&self, object: Weak<dyn WriteBack>) {
+        self.store.add_write_back(object);
+    }
+
+    /// As `enter`, for a call that changes many objects at once: no other call on this account or
+    /// on anything of it runs while this is held.
+    pub(crate) fn enter_alone(&self) -> Result<EnteredAlone<'_>> {
+        self.store.enter()?;
+        self.shared.life.enter_alone()
+    }
+
+    pub(crate) fn state(&self) -> Result<LiveGuard<'_, AccountState>> {
+        self.shared.state.lock(|| record::load(self.vault(), &self.key))
+    }
+
+    pub(crate) fn put(&self, state: &AccountState, batch: &mut Batch) -> Result<()> {
+        record::put(&self.key, &self.user_id, &self.device_id, state, batch)
+    }
+
+    /// Signs an object with the fingerprint key and returns it with the signature added.
+    pub fn sign_json(&self, mut object: Object) -> Result<Object> {
+        let _entered = self.enter()?;
+        let state = self.state()?;
+        json::add_signature(&mut object, &self.user_id, &self.fingerprint_id(), |bytes| {
+            state.account.sign(bytes)
+        })?;
+        Ok(object)
+    }
+
+    pub(crate) fn fingerprint_id(&self) -> String {
+        format!("ed25519:{}", self.device_id)
+    }
+
+    pub(crate) fn create_outbound_session(
+        &self,
+        identity_key: Curve25519PublicKey,
+        one_time_key: Curve25519PublicKey,
+    ) -> Result<Session> {
+        let state = self.state()?;
+        state
+            .account
+            .create_outbound_session(SessionConfig::version_1(), identity_key, one_time_key)
+            .map_err(|_| E2eeError::invalid_key("the key exchange gave no usable secret"))
+    }
+
+    /// Makes a session from a pre-key message and commits it together with the account, whose
+    /// one-time key it used up (O23, D22, SEC-31): `store` adds the channel's records.
+    pub(crate) fn create_inbound_session<R>(
+        &self,
+        message: &PreKeyMessage,
+        store: impl FnOnce(Session, Vec<u8>, &mut Batch) -> Result<R>,
+    ) -> Result<R> {
+        let now = self.now_ms()?;
+        let mut state = self.state()?;
+        fallback::check(self, &state, message, now)?;
+        state.change_late(|state, begun| {
+            let mut batch = Batch::new();
+            // vodozemac leaves the account as it was when this fails (P4).
+            let created = state
+                .account
+                .create_inbound_session(SessionConfig::version_1(), message.identity_key(), message)
+                .map_err(creation_error)?;
+            *begun = true;
+            fallback::record_use(self, state, message, now, &mut batch)?;
+            self.put(state, &mut batch)?;
+            let result = store(created.session, created.plaintext, &mut batch)?;
+            self.vault().commit(batch)?;
+            Ok(result)
+        })
+    }
+
+    /// Deletes the account and all that is stored under it, in one commit.
+    pub fn erase(&self) -> Result<()> {
+        self.store.enter()?;
+        let mut erased = self.shared.life.end();
+        if *erased {
+            return Err(E2eeError::not_found("the account was erased"));
+        }
+        // Again: what `shut_down` writes back must not follow upon the deletion.
+        self.store.enter()?;
+        let mut batch = Batch::new();
+        for collection in collections::OF_AN_ACCOUNT {
+            for key in self.vault().scan_keys(collection, &[&self.user_id, &self.device_id])? {
+                batch.delete(&key);
+            }
+        }
+        let result = self.vault().commit(batch);
+        // A commit that failed may have been made all the same: the store knows.
+        *erased = result.is_ok() || matches!(record::load(self.vault(), &self.key), Ok(None));
+        if *erased {
+            self.store.live().forget(&self.key);
+            self.shared.children.retire();
+        }
+        result
+    }
+}
+
+/// An account on its way to being opened.
+struct Opening<'a> {
+    store: &'a Arc<Store>,
+    user_id: &'a str,
+    device_id: &'a str,
+    key: RecordKey,
+    shared: Arc<Shared>,
+}
+
+impl<'a> Opening<'a> {
+    /// Opens the account while nobody erases it.
+    fn with(
+        store: &'a Arc<Store>,
+        user_id: &'a str,
+        device_id: &'a str,
+        open: impl FnOnce(&Self) -> Result<Account>,
+    ) -> Result<Account> {
+        store.enter()?;
+        check_user_id("user_id", user_id)?;
+        check_device_id("device_id", device_id)?;
+        let key = store.vault().key(collections::ACCOUNTS, &[user_id, device_id]);
+        loop {
+            let shared = store.live().get_or_insert(&key, || Shared::new(store));
+            let opening = Self { store, user_id, device_id, key: key.clone(), shared };
+            // If it was erased at this moment it is forgotten by now: start anew.
+            if let Ok(_entered) = opening.shared.life.enter() {
+                return open(&opening);
+            }
+        }
+    }
+
+    fn load(&self) -> Result<Option<AccountState>> {
+        record::load(self.store.vault(), &self.key)
+    }
+
+    fn commit(&self, state: AccountState) -> Result<AccountState> {
+        let mut batch = Batch::new();
+        record::put(&self.key, self.user_id, self.device_id, &state, &mut batch)?;
+        self.store.vault().commit(batch)?;
+        Ok(state)
+    }
+
+    fn account(&self, state: &AccountState) -> Result<Account> {
+        let identity_key = state.account.curve25519_key();
+        let fingerprint_key = state.account.ed25519_key();
+        Ok(Account {
+            store: Arc::clone(self.store),
+            user_id: self.user_id.to_owned(),
+            device_id: self.device_id.to_owned(),
+            identity_key,
+            identity_key_text: identity_key.to_base64(),
+            fingerprint_key,
+            device_keys: signed_device_keys(self.user_id, self.device_id, &state.account)?,
+            key: self.key.clone(),
+            shared: Arc::clone(&self.shared),
+        })
+    }
+}
+
+/// The object of `/keys/upload`'s `device_keys`, signed; the same bytes each time.
+fn signed_device_keys(user_id: &str, device_id: &str, account: &OlmAccount) -> Result<String> {
+    let fingerprint_id = format!("ed25519:{device_id}");
+    let mut device_keys = Object::new();
+    device_keys.insert("algorithms".to_owned(), json!([OLM_ALGORITHM, MEGOLM_ALGORITHM]));
+    device_keys.insert("device_id".to_owned(), json!(device_id));
+    device_keys.insert(
+        "keys".to_owned(),
+        json!({
+            format!("curve25519:{device_id}"): account.curve25519_key().to_base64(),
+            fingerprint_id.as_str(): account.ed25519_key().to_base64(),
+        }),
+    );
+    device_keys.insert("user_id".to_owned(), json!(user_id));
+    json::add_signature(&mut device_keys, user_id, &fingerprint_id, |bytes| account.sign(bytes))?;
+    json::to_text(&device_keys)
+}
+
+/// Why no session came out of a pre-key message (O16, SEC-20, SEC-29, SEC-39).
+fn creation_error(error: vodozemac::olm::SessionCreationError) -> E2eeError {
+    use vodozemac::olm::{DecryptionError, SessionCreationError};
+    match error {
+        SessionCreationError::MissingOneTimeKey(_) => E2eeError::unable_to_decrypt(
+            "no_matching_session",
+            "the message uses a one-time key that this account does not hold (any more)",
+        ),
+        SessionCreationError::Decryption(DecryptionError::InvalidMAC(_)) => {
+            E2eeError::unable_to_decrypt("bad_mac", "the message was altered")
+        }
+        SessionCreationError::Decryption(DecryptionError::TooBigMessageGap(..)) => {
+            E2eeError::unable_to_decrypt("message_gap", "too many earlier messages are missing")
+        }
+        SessionCreationError::NonContributoryKey
+        | SessionCreationError::Decryption(DecryptionError::NonContributoryKey) => {
+            E2eeError::invalid_key("the message carries a key of low order")
+        }
+        _ => E2eeError::unable_to_decrypt("malformed", "the message makes no session"),
+    }
+}

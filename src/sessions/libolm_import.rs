@@ -1,0 +1,279 @@
+//! All sessions of a libolm account in one call: in chunks, each committed as a whole, so that
+//! what is done stays done, and so that the same call again finishes what was interrupted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use vodozemac::olm::Session;
+
+use crate::base::json::{self, EVENT_LIMIT};
+use crate::base::public_keys;
+use crate::error::{E2eeError, Result};
+use crate::sessions::account::Account;
+use crate::sessions::libolm_pickles;
+use crate::sessions::megolm::{Arrival, InboundImport, OutboundImport};
+use crate::sessions::olm::{OlmChannel, Origins};
+use crate::store::Batch;
+
+/// How many sessions are committed at once. All sessions with one device stay together.
+const CHUNK: usize = 1_000;
+
+/// What became of each session: the numbers and the failures together are as many as were given.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// New here.
+    pub imported: usize,
+    /// Stored before, and able to decrypt more now.
+    pub merged: usize,
+    /// Stored before, and unchanged, or erased here: such a session does not come back.
+    pub known: usize,
+    /// Olm sessions that their channel has no room for: it holds as many newer ones as it may.
+    pub surplus: usize,
+    /// What could not be imported, in the order of the list.
+    pub failed: Vec<Failure>,
+}
+
+/// One session that could not be imported.
+#[derive(Debug, Serialize)]
+pub struct Failure {
+    /// Its place in the list.
+    pub index: usize,
+    /// What is wrong with it.
+    pub error: E2eeError,
+}
+
+/// One channel's sessions, oldest first, or one Megolm session: with their places in the list.
+enum Unit {
+    Channel { user_id: String, identity_key: String, pickles: Vec<(usize, String)> },
+    Inbound(usize, Inbound),
+    Outbound(usize, Outbound),
+}
+
+struct Inbound {
+    room_id: String,
+    sender_key: String,
+    pickle: String,
+    sender_user_id: Option<String>,
+}
+
+struct Outbound {
+    room_id: String,
+    pickle: String,
+}
+
+impl Unit {
+    fn sessions(&self) -> usize {
+        match self {
+            Self::Channel { pickles, .. } => pickles.len(),
+            _ => 1,
+        }
+    }
+}
+
+/// Stores sessions that libolm pickled. What is wrong with one concerns it alone; the call itself
+/// fails only if the store does, and what was committed before stays.
+pub fn import_libolm_sessions(
+    account: &Arc<Account>,
+    sessions: &[&RawValue],
+    pickle_key: &[u8],
+) -> Result<Report> {
+    drop(account.enter()?);
+    let mut report = Report::default();
+    let units = read_units(sessions, &mut report);
+    let mut chunk = Vec::new();
+    let mut size = 0_usize;
+    for unit in units {
+        size = size.saturating_add(unit.sessions());
+        chunk.push(unit);
+        if size >= CHUNK {
+            import_chunk(account, std::mem::take(&mut chunk), pickle_key, &mut report)?;
+            size = 0;
+        }
+    }
+    import_chunk(account, chunk, pickle_key, &mut report)?;
+    report.failed.sort_by_key(|failure| failure.index);
+    Ok(report)
+}
+
+impl Report {
+    fn count(&mut self, arrival: Arrival) {
+        let counter = match arrival {
+            Arrival::New => &mut self.imported,
+            Arrival::Merged => &mut self.merged,
+            Arrival::Known => &mut self.known,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    /// Notes what is wrong with a session. What is wrong with the store or with the library stops
+    /// the call, so that the chunk is not committed.
+    fn fail(&mut self, index: usize, error: E2eeError) -> Result<()> {
+        match error {
+            E2eeError::StoreIo { .. }
+            | E2eeError::StoreClosed { .. }
+            // Of the store's records: a pickle fails otherwise.
+            | E2eeError::Corrupt { .. }
+            | E2eeError::NewerFormat { .. }
+            | E2eeError::Forked { .. }
+            | E2eeError::Busy { .. }
+            | E2eeError::Panic { .. } => Err(error),
+            _ => {
+                self.failed.push(Failure { index, error });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Sorts the list by what is stored together; where a channel stands first, there it is imported.
+fn read_units(sessions: &[&RawValue], report: &mut Report) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut channels: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (index, item) in sessions.iter().enumerate() {
+        let unit = match read_unit(index, item) {
+            Ok(unit) => unit,
+            Err(error) => {
+                report.failed.push(Failure { index, error });
+                continue;
+            }
+        };
+        if let Unit::Channel { user_id, identity_key, pickles } = unit {
+            let place = *channels
+                .entry((user_id.clone(), identity_key.clone()))
+                .or_insert_with(|| units.len());
+            match units.get_mut(place) {
+                Some(Unit::Channel { pickles: earlier, .. }) => earlier.extend(pickles),
+                _ => units.push(Unit::Channel { user_id, identity_key, pickles }),
+            }
+        } else {
+            units.push(unit);
+        }
+    }
+    units
+}
+
+fn read_unit(index: usize, item: &RawValue) -> Result<Unit> {
+    let object = json::parse_object("sessions", item.get(), EVENT_LIMIT)?;
+    let text = |field: &str| -> Result<String> { json::text(&object, field).map(str::to_owned) };
+    match json::text(&object, "kind")? {
+        "olm" => Ok(Unit::Channel {
+            user_id: text("user_id")?,
+            // One device is one unit, with its base64 padded or not.
+            identity_key: public_keys::curve25519("identity_key", &text("identity_key")?)?
+                .to_base64(),
+            pickles: vec![(index, text("pickle")?)],
+        }),
+        "inbound_megolm" => {
+            let sender_user_id = json::optional_text(&object, "sender_user_id")?;
+            Ok(Unit::Inbound(
+                index,
+                Inbound {
+                    room_id: text("room_id")?,
+                    sender_key: text("sender_key")?,
+                    pickle: text("pickle")?,
+                    sender_user_id: sender_user_id.map(str::to_owned),
+                },
+            ))
+        }
+        "outbound_megolm" => Ok(Unit::Outbound(
+            index,
+            Outbound { room_id: text("room_id")?, pickle: text("pickle")? },
+        )),
+        _ => Err(E2eeError::invalid_field(
+            "kind",
+            "is not \"olm\", \"inbound_megolm\" or \"outbound_megolm\"",
+        )),
+    }
+}
+
+/// One commit. The report counts nothing that is not on disk.
+fn import_chunk(
+    account: &Arc<Account>,
+    units: Vec<Unit>,
+    pickle_key: &[u8],
+    report: &mut Report,
+) -> Result<()> {
+    let now = account.now_ms()?;
+    let _alone = account.enter_alone()?;
+    let mut batch = Batch::new();
+    let mut inbound = InboundImport::new(account);
+    let mut outbound = OutboundImport::new(account, now);
+    let mut origins = Origins::default();
+    for unit in units {
+        match unit {
+            Unit::Channel { user_id, identity_key, pickles } => {
+                match OlmChannel::with_partner(account, &user_id, &identity_key) {
+                    Ok(channel) => {
+                        let to = (&mut origins, &mut batch);
+                        import_channel(&channel, pickles, pickle_key, to, report)?;
+                    }
+                    Err(error) => {
+                        for (index, _) in pickles {
+                            report.fail(index, error.clone())?;
+                        }
+                    }
+                }
+            }
+            Unit::Inbound(index, session) => {
+                let arrival = inbound.add_libolm_pickle(
+                    &session.room_id,
+                    &session.sender_key,
+                    &session.pickle,
+                    pickle_key,
+                    session.sender_user_id.as_deref(),
+                );
+                match arrival {
+                    Ok(arrival) => report.count(arrival),
+                    Err(error) => report.fail(index, error)?,
+                }
+            }
+            Unit::Outbound(index, session) => {
+                let Outbound { room_id, pickle } = session;
+                match outbound.add_libolm_pickle(&room_id, &pickle, pickle_key, &mut batch) {
+                    Ok(true) => report.count(Arrival::New),
+                    Ok(false) => report.count(Arrival::Known),
+                    Err(error) => report.fail(index, error)?,
+                }
+            }
+        }
+    }
+    inbound.finish(&mut batch)?;
+    account.vault().commit(batch)
+}
+
+fn import_channel(
+    channel: &OlmChannel,
+    pickles: Vec<(usize, String)>,
+    pickle_key: &[u8],
+    (origins, batch): (&mut Origins, &mut Batch),
+    report: &mut Report,
+) -> Result<()> {
+    let mut sessions: Vec<Session> = Vec::new();
+    let mut indices = Vec::new();
+    for (index, pickle) in pickles {
+        let session = libolm_pickles::olm_session(&pickle, pickle_key)
+            .and_then(|session| channel.check_member(&session, origins).map(|()| session));
+        match session {
+            Ok(session) => {
+                sessions.push(session);
+                indices.push(index);
+            }
+            Err(error) => report.fail(index, error)?,
+        }
+    }
+    match channel.add_unpickled(sessions, origins, batch) {
+        Ok(arrivals) => {
+            report.imported = report.imported.saturating_add(arrivals.added);
+            report.known = report.known.saturating_add(arrivals.known);
+            report.surplus = report.surplus.saturating_add(arrivals.surplus);
+        }
+        Err(error) => {
+            for index in indices {
+                report.fail(index, error.clone())?;
+            }
+        }
+    }
+    Ok(())
+}

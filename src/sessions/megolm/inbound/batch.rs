@@ -1,0 +1,207 @@
+//! Decrypting many events, on all cores and with one commit.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use vodozemac::megolm::InboundGroupSession;
+
+use super::decrypt::{Decrypted, Encrypted, Opened, SessionFacts};
+use super::replay::ReplayGuard;
+use super::{InboundMegolmSession, InboundState};
+use crate::base::json::{self, EVENT_LIMIT};
+use crate::base::parallel;
+use crate::error::{E2eeError, Result};
+use crate::sessions::account::Account;
+use crate::store::{LiveGuard, lock_all};
+
+/// How many events a thread reads in one go.
+const READ_AT_ONCE: usize = 64;
+/// A long session is cut into pieces, but each begins with up to 1020 steps of the ratchet.
+const SHORTEST_PIECE: usize = 32;
+const LONGEST_PIECE: usize = 512;
+
+/// An event and its place in the list.
+type Placed<T> = (usize, T);
+
+/// The events of one session.
+struct Part<'a> {
+    session: &'a InboundMegolmSession,
+    state: LiveGuard<'a, InboundState>,
+    events: Vec<Placed<Encrypted>>,
+}
+
+/// What one thread decrypts in one go: events with neighbouring indices of one session.
+struct Piece<'a> {
+    facts: SessionFacts<'a>,
+    session: Ratchet<'a>,
+    events: Vec<Placed<Encrypted>>,
+}
+
+enum Ratchet<'a> {
+    /// The live one.
+    Own(&'a mut InboundGroupSession),
+    Copy(Box<InboundGroupSession>),
+}
+
+impl InboundMegolmSession {
+    /// Decrypts many events of this session, on all cores and with one commit. The results stand
+    /// in the order of the events; the call itself fails only if the commit does.
+    pub fn decrypt_many(&self, events: &[&RawValue]) -> Result<Vec<Result<Decrypted>>> {
+        let _entered = self.enter()?;
+        let (results, mut read) = read_all(events)?;
+        let state = self.state()?;
+        read.sort_unstable_by_key(|(place, event)| (event.message_index(), *place));
+        finish(&self.account, vec![Part { session: self, state, events: read }], results)
+    }
+}
+
+/// Decrypts events of any rooms and sessions of an account, on all cores and with one commit. The
+/// results stand in the order of the events; the call itself fails only if the commit does.
+pub fn decrypt_room_events(
+    account: &Arc<Account>,
+    events: &[&RawValue],
+) -> Result<Vec<Result<Decrypted>>> {
+    let _entered = account.enter()?;
+    let (mut results, mut read) = read_all(events)?;
+    read.sort_unstable_by(|(a_place, a), (b_place, b)| {
+        compare_sessions(a, b)
+            .then(a.message_index().cmp(&b.message_index()))
+            .then(a_place.cmp(b_place))
+    });
+    let mut sessions: Vec<(InboundMegolmSession, Vec<Placed<Encrypted>>)> = Vec::new();
+    for (place, event) in read {
+        match sessions.last_mut() {
+            Some((session, events)) if session.is_of(&event) => events.push((place, event)),
+            _ => {
+                let session =
+                    InboundMegolmSession::named(account, &event.room_id, &event.session_id);
+                sessions.push((session, vec![(place, event)]));
+            }
+        }
+    }
+    // One order for all who lock several sessions, so that none waits for another in a circle.
+    sessions.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+    let (sessions, events): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
+    let mut parts = Vec::with_capacity(sessions.len());
+    let locked = lock_all(
+        account.vault(),
+        &sessions,
+        |session| &*session.shared,
+        InboundMegolmSession::load,
+    )?;
+    for ((session, events), state) in sessions.iter().zip(events).zip(locked) {
+        match state {
+            Ok(state) => {
+                session.keep();
+                parts.push(Part { session, state, events });
+            }
+            Err(error) => {
+                let error = match error {
+                    E2eeError::NotFound { .. } => {
+                        E2eeError::no_session("the session of the event is not known")
+                    }
+                    other => other,
+                };
+                for (place, _) in events {
+                    put(&mut results, place, Err(error.clone()));
+                }
+            }
+        }
+    }
+    finish(account, parts, results)
+}
+
+type Results = Vec<Option<Result<Decrypted>>>;
+
+fn put(results: &mut Results, place: usize, result: Result<Decrypted>) {
+    if let Some(slot) = results.get_mut(place) {
+        *slot = Some(result);
+    }
+}
+
+fn compare_sessions(a: &Encrypted, b: &Encrypted) -> Ordering {
+    a.session_id.cmp(&b.session_id).then_with(|| a.room_id.cmp(&b.room_id))
+}
+
+/// Reads all events. Those that cannot be read have their error in the results already.
+fn read_all(events: &[&RawValue]) -> Result<(Results, Vec<Placed<Encrypted>>)> {
+    let mut results = Results::new();
+    results.resize_with(events.len(), || None);
+    let chunks = events.chunks(READ_AT_ONCE).collect();
+    let read = parallel::map(chunks, events.len(), |chunk: &[&RawValue]| {
+        let read = |event: &&RawValue| {
+            Encrypted::read(&json::parse_object("event", event.get(), EVENT_LIMIT)?)
+        };
+        chunk.iter().map(read).collect::<Vec<_>>()
+    })?;
+    let mut encrypted = Vec::with_capacity(events.len());
+    for (place, event) in read.into_iter().flatten().enumerate() {
+        match event {
+            Ok(event) => encrypted.push((place, event)),
+            Err(error) => put(&mut results, place, Err(error)),
+        }
+    }
+    Ok((results, encrypted))
+}
+
+/// Decrypts on all cores, checks for replays in the order of the list, and commits.
+fn finish(
+    account: &Account,
+    mut parts: Vec<Part<'_>>,
+    mut results: Results,
+) -> Result<Vec<Result<Decrypted>>> {
+    let count = parts.iter().map(|part| part.events.len()).sum();
+    let mut pieces = Vec::new();
+    for part in &mut parts {
+        part.cut(count, &mut pieces)?;
+    }
+    let opened = parallel::map(pieces, count, Piece::open)?;
+    for part in &mut parts {
+        part.state.finish_change();
+    }
+    let mut guard = ReplayGuard::new(account);
+    // Those with the same index stand in the order of the list.
+    for (place, opened) in opened.into_iter().flatten() {
+        put(&mut results, place, opened.and_then(|opened| guard.admit(opened)));
+    }
+    guard.commit()?;
+    let missing = || E2eeError::panic("an event was lost");
+    results.into_iter().map(|result| result.ok_or_else(missing)).collect()
+}
+
+impl InboundMegolmSession {
+    fn is_of(&self, event: &Encrypted) -> bool {
+        self.session_id == event.session_id && self.room_id == event.room_id
+    }
+}
+
+impl Part<'_> {
+    /// Cuts the events, which are in the order of their indices, into pieces.
+    fn cut<'a>(&'a mut self, count: usize, pieces: &mut Vec<Piece<'a>>) -> Result<()> {
+        let longest = count
+            .div_ceil(parallel::cores().saturating_mul(8))
+            .clamp(SHORTEST_PIECE, LONGEST_PIECE);
+        let (facts, session) = SessionFacts::of(self.session, self.state.begin_change()?);
+        let mut events = std::mem::take(&mut self.events).into_iter().peekable();
+        while events.len() > longest {
+            let piece = events.by_ref().take(longest).collect();
+            let copy = Box::new(InboundGroupSession::from_pickle(session.pickle()));
+            pieces.push(Piece { facts, session: Ratchet::Copy(copy), events: piece });
+        }
+        // The last ones move the live ratchet: the next events will probably come after them.
+        pieces.push(Piece { facts, session: Ratchet::Own(session), events: events.collect() });
+        Ok(())
+    }
+}
+
+impl Piece<'_> {
+    fn open(self) -> Vec<Placed<Result<Opened>>> {
+        let Self { facts, mut session, .. } = self;
+        let session: &mut InboundGroupSession = match &mut session {
+            Ratchet::Own(session) => session,
+            Ratchet::Copy(session) => session,
+        };
+        self.events.into_iter().map(|(place, event)| (place, facts.open(session, event))).collect()
+    }
+}

@@ -1,0 +1,222 @@
+//! Decrypting room events (M25-M28; D5, D6, D12; SEC-48 to 54).
+
+use std::fmt;
+
+use serde_json::Value;
+use vodozemac::megolm::{DecryptionError, InboundGroupSession, MegolmMessage};
+
+use super::replay::{self, ReplayGuard, Use};
+use super::{InboundMegolmSession, InboundState};
+use crate::base::identifiers::{check_event_id, check_room_id, check_user_id};
+use crate::base::json::{self, EVENT_LIMIT, Object};
+use crate::error::{E2eeError, Result};
+use crate::sessions::device_keys::MEGOLM_ALGORITHM;
+use crate::store::{RecordKey, RecordPrefix};
+
+/// A decrypted event.
+#[derive(serde::Serialize)]
+pub struct Decrypted {
+    #[serde(rename = "type")]
+    event_type: String,
+    content: Object,
+    room_id: String,
+    matrixe2ee: Facts,
+}
+
+impl fmt::Debug for Decrypted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decrypted").finish_non_exhaustive()
+    }
+}
+
+/// What this library says of a decrypted event.
+#[derive(serde::Serialize)]
+struct Facts {
+    message_index: u32,
+    session_id: String,
+    authenticated: bool,
+    owner: &'static str,
+    unauthenticated: Vec<&'static str>,
+}
+
+/// An event before its decryption.
+pub(super) struct Encrypted {
+    seen: Use,
+    sender: String,
+    pub(super) room_id: String,
+    pub(super) session_id: String,
+    /// `None` if the ciphertext is none.
+    message: Option<MegolmMessage>,
+    relates_to: Option<Value>,
+}
+
+/// An event after its decryption, before the replay check.
+pub(super) struct Opened {
+    pub(super) seen: Use,
+    pub(super) message_index: u32,
+    /// Of the replay record.
+    pub(super) key: RecordKey,
+    pub(super) event: Decrypted,
+}
+
+impl InboundMegolmSession {
+    /// Decrypts an event and records which event used its message index; the record is committed
+    /// before the plaintext is returned.
+    pub fn decrypt(&self, event: &Object) -> Result<Decrypted> {
+        let _entered = self.enter()?;
+        let encrypted = Encrypted::read(event)?;
+        let mut state = self.state()?;
+        let opened = state.change_late(|state, _| {
+            let (facts, session) = SessionFacts::of(self, state);
+            facts.open(session, encrypted)
+        })?;
+        let mut guard = ReplayGuard::new(&self.account);
+        let event = guard.admit(opened)?;
+        guard.commit()?;
+        Ok(event)
+    }
+}
+
+impl Encrypted {
+    /// Reads an event. The cleartext `sender_key` and `device_id` are not looked at (S6, SEC-48).
+    pub(super) fn read(event: &Object) -> Result<Self> {
+        let event_id = json::text(event, "event_id")?;
+        let sender = json::text(event, "sender")?;
+        let room_id = json::text(event, "room_id")?;
+        check_event_id("event_id", event_id)?;
+        check_user_id("sender", sender)?;
+        check_room_id("room_id", room_id)?;
+        let origin_server_ts = json::optional_integer(event, "origin_server_ts")?;
+        let content = json::object(event, "content")?;
+        let algorithm = json::text(content, "algorithm")?;
+        if algorithm != MEGOLM_ALGORITHM {
+            return Err(E2eeError::unknown_algorithm(algorithm, MEGOLM_ALGORITHM));
+        }
+        json::optional_text(content, "sender_key")?;
+        json::optional_text(content, "device_id")?;
+        let session_id = json::text(content, "session_id")?;
+        let ciphertext = json::text(content, "ciphertext")?;
+        Ok(Self {
+            seen: Use { event_id: event_id.to_owned(), origin_server_ts },
+            sender: sender.to_owned(),
+            room_id: room_id.to_owned(),
+            session_id: session_id.to_owned(),
+            message: json::decode_base64("ciphertext", ciphertext)
+                .ok()
+                .and_then(|bytes| MegolmMessage::from_bytes(&bytes).ok()),
+            relates_to: content.get("m.relates_to").cloned(),
+        })
+    }
+
+    /// The index that the message claims to have.
+    pub(super) fn message_index(&self) -> u32 {
+        self.message.as_ref().map_or(0, MegolmMessage::message_index)
+    }
+}
+
+/// What is the same for all events of a session.
+#[derive(Clone, Copy)]
+pub(super) struct SessionFacts<'a> {
+    room_id: &'a str,
+    session_id: &'a str,
+    owner_user_id: Option<&'a str>,
+    authenticated: bool,
+    replays: &'a RecordPrefix,
+}
+
+impl<'a> SessionFacts<'a> {
+    /// Takes a state apart into what stays and what moves.
+    pub(super) fn of(
+        session: &'a InboundMegolmSession,
+        state: &'a mut InboundState,
+    ) -> (Self, &'a mut InboundGroupSession) {
+        let facts = Self {
+            room_id: &session.room_id,
+            session_id: &session.session_id,
+            owner_user_id: state.owner_user_id.as_deref(),
+            authenticated: state.source.is_authenticated(),
+            replays: &session.replays,
+        };
+        (facts, &mut state.session)
+    }
+
+    /// Checks the cleartext against the session.
+    fn check(&self, encrypted: &Encrypted) -> Result<()> {
+        if encrypted.room_id != self.room_id {
+            return Err(E2eeError::wrong_room("the event is of another room than the session"));
+        }
+        if encrypted.session_id != self.session_id {
+            return Err(E2eeError::mismatched_session_id("the event names another session"));
+        }
+        if self.owner_user_id.is_some_and(|owner| owner != encrypted.sender) {
+            return Err(E2eeError::wrong_sender(
+                "the event's sender does not own the session it is encrypted with",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Decrypts, and checks the plaintext (M26, SEC-49, SEC-53).
+    pub(super) fn open(
+        &self,
+        session: &mut InboundGroupSession,
+        encrypted: Encrypted,
+    ) -> Result<Opened> {
+        self.check(&encrypted)?;
+        let message = encrypted.message.ok_or_else(|| {
+            E2eeError::unable_to_decrypt("malformed", "the ciphertext is not a Megolm message")
+        })?;
+        let decrypted = session.decrypt(&message).map_err(decryption_error)?;
+        let message_index = decrypted.message_index;
+        let plaintext = zeroize::Zeroizing::new(decrypted.plaintext);
+        let text = std::str::from_utf8(&plaintext)
+            .map_err(|_| E2eeError::invalid_message("the plaintext is not UTF-8"))?;
+        let mut object = json::parse_object("the plaintext", text, EVENT_LIMIT).map_err(discard)?;
+        if json::text(&object, "room_id").map_err(discard)? != self.room_id {
+            return Err(E2eeError::wrong_room("the plaintext is of another room than the event"));
+        }
+        let event_type = json::text(&object, "type").map_err(discard)?.to_owned();
+        let Some(Value::Object(mut content)) = object.remove("content") else {
+            return Err(E2eeError::invalid_message("the plaintext has no content object"));
+        };
+        // Only the cleartext's relation counts, and nobody vouches for it (D12, SEC-54).
+        content.remove("m.relates_to");
+        let mut unauthenticated = Vec::new();
+        if let Some(relates_to) = encrypted.relates_to {
+            content.insert("m.relates_to".to_owned(), relates_to);
+            unauthenticated.push("m.relates_to");
+        }
+        let event = Decrypted {
+            event_type,
+            content,
+            room_id: encrypted.room_id,
+            matrixe2ee: Facts {
+                message_index,
+                session_id: encrypted.session_id,
+                authenticated: self.authenticated,
+                owner: if self.owner_user_id.is_some() { "known" } else { "unknown" },
+                unauthenticated,
+            },
+        };
+        let key = replay::key(self.replays, message_index);
+        Ok(Opened { seen: encrypted.seen, message_index, key, event })
+    }
+}
+
+fn discard(error: E2eeError) -> E2eeError {
+    E2eeError::invalid_message(format!("the decrypted event is invalid: {error}"))
+}
+
+fn decryption_error(error: DecryptionError) -> E2eeError {
+    match error {
+        DecryptionError::UnknownMessageIndex(first_known, got) => E2eeError::UnknownIndex {
+            detail: format!("the first index that the session knows is {first_known}"),
+            first_known,
+            got,
+        },
+        DecryptionError::Signature(_) | DecryptionError::InvalidMAC(_) => {
+            E2eeError::unable_to_decrypt("bad_mac", "the message was altered")
+        }
+        _ => E2eeError::unable_to_decrypt("malformed", "the message cannot be decrypted"),
+    }
+}

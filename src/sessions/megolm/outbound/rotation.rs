@@ -1,0 +1,79 @@
+//! When a session may no longer be used (M10, M13, D1, D9, D17, SEC-56, SEC-60).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::record::{OutboundState, ShareStatus};
+use crate::error::{E2eeError, Result};
+use crate::sessions::room_settings::RotationPeriod;
+
+impl OutboundState {
+    /// Expiry by the session's own life: told so, too many messages, too old.
+    pub(super) fn check_life(&self, period: RotationPeriod, now: i64) -> Result<()> {
+        if self.invalidated {
+            return Err(E2eeError::session_expired("invalidated", "the session was invalidated"));
+        }
+        if self.session.message_index() >= period.messages {
+            return Err(E2eeError::session_expired(
+                "count",
+                "the session has encrypted as many messages as the room allows",
+            ));
+        }
+        if now < self.created_ms {
+            return Err(E2eeError::session_expired(
+                "clock",
+                "the clock stands before the session's creation",
+            ));
+        }
+        if now.saturating_sub(self.created_ms) > period.milliseconds {
+            return Err(E2eeError::session_expired(
+                "time",
+                "the session is older than the room allows",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Expiry by who may read: history visibility crossed over, or somebody who may have the key
+    /// is gone. `present` holds each recipient's devices with their identity keys.
+    pub(super) fn check_audience(
+        &self,
+        shares_history: bool,
+        users: &BTreeSet<&str>,
+        present: &BTreeMap<(&str, &str), String>,
+    ) -> Result<()> {
+        if self.recipients_unknown {
+            return Err(E2eeError::session_expired(
+                "recipients_unknown",
+                "the session was imported, and mark_as_sent has not told who has its key",
+            ));
+        }
+        if self.shared_history.is_some_and(|before| before != shares_history) {
+            return Err(E2eeError::session_expired(
+                "history_visibility",
+                "the room's history visibility has changed",
+            ));
+        }
+        for (user_id, devices) in &self.shares {
+            if !users.contains(user_id.as_str()) {
+                return Err(E2eeError::session_expired(
+                    "user_gone",
+                    "a user for whom the session was meant is no longer a recipient",
+                ));
+            }
+            for (device_id, share) in devices {
+                let may_have_it =
+                    matches!(share.status, ShareStatus::Pending(_) | ShareStatus::Sent);
+                let here = present
+                    .get(&(user_id.as_str(), device_id.as_str()))
+                    .is_some_and(|identity_key| *identity_key == share.identity_key);
+                if may_have_it && !here {
+                    return Err(E2eeError::session_expired(
+                        "device_gone",
+                        "a device that may have the key is no longer a recipient",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Encrypting for many devices, on all cores and with one commit.
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use vodozemac::Curve25519PublicKey;
+
+use super::OlmChannel;
+use super::record::{ChannelState, session_key};
+use crate::base::identifiers::{check_event_type, check_user_id};
+use crate::base::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
+use crate::base::parallel;
+use crate::base::public_keys;
+use crate::error::{E2eeError, Result};
+use crate::sessions::account::Account;
+use crate::store::{Batch, Sealed, lock_all};
+
+/// How many items or channels a thread works on in one go.
+const AT_ONCE: usize = 16;
+
+/// An item and its place in the list.
+type Placed<T> = (usize, T);
+
+/// One item of the list, checked.
+struct Wanted<'a> {
+    event_type: String,
+    /// As it stands in the list.
+    content: &'a str,
+}
+
+/// One device, and what it is to get.
+struct Recipient<'a> {
+    channel: OlmChannel,
+    items: Vec<Placed<Wanted<'a>>>,
+}
+
+/// What one device gets, and the session to be committed before.
+struct Encrypted {
+    contents: Vec<Placed<Result<String>>>,
+    session: Option<Sealed>,
+}
+
+#[derive(serde::Deserialize)]
+struct RawItem<'a> {
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// Encrypts `[{"user_id", "identity_key", "type", "content"}]`, each in its device's channel, on
+/// all cores and with one commit. The results stand in the order of the list; the call itself
+/// fails only if the commit does, and then no ciphertext leaves it.
+pub fn encrypt_for_devices(
+    account: &Arc<Account>,
+    items: &[&RawValue],
+) -> Result<Vec<Result<String>>> {
+    let _entered = account.enter()?;
+    let mut results: Vec<Option<Result<String>>> = Vec::new();
+    results.resize_with(items.len(), || None);
+    let recipients = read_all(account, items, &mut results)?;
+    let mut states = Vec::with_capacity(recipients.len());
+    let mut found = Vec::with_capacity(recipients.len());
+    let locked = lock_all(
+        account.vault(),
+        &recipients,
+        |recipient| &recipient.channel.shared,
+        |recipient| recipient.channel.load(),
+    )?;
+    for (Recipient { channel, items }, state) in recipients.iter().zip(locked) {
+        match state {
+            Ok(state) => {
+                channel.keep();
+                states.push(state);
+                found.push((channel, items.as_slice()));
+            }
+            Err(error) => {
+                for (place, _) in items {
+                    put(&mut results, *place, Err(error.clone()));
+                }
+            }
+        }
+    }
+    let mut work = Vec::with_capacity(found.len());
+    for ((channel, items), state) in found.into_iter().zip(&mut states) {
+        work.push((channel, items, state.begin_change()?));
+    }
+    let mut chunks = Vec::new();
+    let mut work = work.into_iter().peekable();
+    while work.peek().is_some() {
+        chunks.push(work.by_ref().take(AT_ONCE).collect::<Vec<_>>());
+    }
+    let encrypted = parallel::map(chunks, items.len(), |chunk| {
+        let encrypt = |(channel, items, state)| encrypt_for(channel, items, state);
+        chunk.into_iter().map(encrypt).collect::<Vec<_>>()
+    })?;
+    let mut batch = Batch::new();
+    for encrypted in encrypted.into_iter().flatten() {
+        let Encrypted { contents, session } = encrypted?;
+        if let Some(session) = session {
+            batch.put_sealed(session);
+        }
+        for (place, content) in contents {
+            put(&mut results, place, content);
+        }
+    }
+    account.vault().commit(batch)?;
+    states.iter_mut().for_each(|state| state.finish_change());
+    let missing = || E2eeError::panic("an item was lost");
+    results.into_iter().map(|result| result.ok_or_else(missing)).collect()
+}
+
+fn put(results: &mut [Option<Result<String>>], place: usize, result: Result<String>) {
+    if let Some(slot) = results.get_mut(place) {
+        *slot = Some(result);
+    }
+}
+
+/// Reads the list, one recipient for each device, in the order of their keys: one order for all
+/// who lock several channels, so that none waits for another in a circle.
+fn read_all<'a>(
+    account: &Arc<Account>,
+    items: &[&'a RawValue],
+    results: &mut [Option<Result<String>>],
+) -> Result<Vec<Recipient<'a>>> {
+    let chunks = items.chunks(AT_ONCE).collect();
+    let read = parallel::map(chunks, items.len(), |chunk: &[&'a RawValue]| {
+        chunk.iter().map(|item| read_item(account, item)).collect::<Vec<_>>()
+    })?;
+    let mut wanted = Vec::with_capacity(items.len());
+    for (place, item) in read.into_iter().flatten().enumerate() {
+        match item {
+            Ok((channel, item)) => wanted.push((channel, (place, item))),
+            Err(error) => put(results, place, Err(error)),
+        }
+    }
+    wanted.sort_unstable_by(|(a, (a_place, _)), (b, (b_place, _))| {
+        a.key.cmp(&b.key).then(a_place.cmp(b_place))
+    });
+    let mut recipients: Vec<Recipient<'a>> = Vec::with_capacity(wanted.len());
+    for (channel, item) in wanted {
+        match recipients.last_mut() {
+            Some(last) if last.channel.key == channel.key => last.items.push(item),
+            _ => recipients.push(Recipient { channel, items: vec![item] }),
+        }
+    }
+    Ok(recipients)
+}
+
+fn read_item<'a>(account: &Arc<Account>, item: &'a RawValue) -> Result<(OlmChannel, Wanted<'a>)> {
+    let object = json::parse_object("item", item.get(), ARGUMENT_LIMIT)?;
+    let user_id = json::text(&object, "user_id")?;
+    let identity_key = json::text(&object, "identity_key")?;
+    let event_type = json::text(&object, "type")?;
+    json::object(&object, "content")?;
+    check_user_id("user_id", user_id)?;
+    check_event_type("type", event_type)?;
+    let identity_key: Curve25519PublicKey = public_keys::curve25519("identity_key", identity_key)?;
+    // The text itself is what is encrypted, not a copy with its fields in another order.
+    let raw: RawItem<'a> = serde_json::from_str(item.get())
+        .map_err(|_| E2eeError::invalid_json("the item cannot be read"))?;
+    let content = raw.content.get();
+    if content.len() > EVENT_LIMIT {
+        return Err(E2eeError::too_large("content", content.len(), EVENT_LIMIT));
+    }
+    let channel = OlmChannel::named(account, user_id, identity_key)?;
+    Ok((channel, Wanted { event_type: event_type.to_owned(), content }))
+}
+
+/// Encrypts all items of one device in their order.
+fn encrypt_for(
+    channel: &OlmChannel,
+    items: &[Placed<Wanted<'_>>],
+    state: &mut ChannelState,
+) -> Result<Encrypted> {
+    let mut contents = Vec::with_capacity(items.len());
+    let mut advanced = false;
+    for (place, item) in items {
+        let content = channel.plaintext(state, &item.event_type, item.content).and_then(|text| {
+            let session = state.sending_session()?;
+            advanced = true;
+            channel.seal(session, &text)
+        });
+        contents.push((*place, content));
+    }
+    let session = state.sessions.last().filter(|_| advanced);
+    let session = session
+        .map(|session| {
+            let key = session_key(channel, &session.session_id());
+            channel.account.vault().seal(key, &session.pickle())
+        })
+        .transpose()?;
+    Ok(Encrypted { contents, session })
+}
