@@ -124,8 +124,8 @@ fn every_room_imports_only_from_the_rooms_below_it() {
 #[test]
 fn no_room_of_the_list_is_missing() {
     let names: Vec<String> = sources().into_keys().collect();
-    for at in 0..ROOMS.len() {
-        assert!(names.iter().any(|name| room(name) == Some(at)), "{} is gone", ROOMS[at]);
+    for (at, own) in ROOMS.iter().enumerate() {
+        assert!(names.iter().any(|name| room(name) == Some(at)), "{own} is gone");
     }
 }
 
