@@ -78,8 +78,7 @@ fn an_open_upload_is_repeated_byte_for_byte_until_it_is_answered_with_200() {
         (500, "<html>"),
         (429, r#"{"errcode":"M_LIMIT_EXCEEDED","error":"already exists"}"#),
         (401, "{}"),
-        (400, r#"{"errcode":"M_BAD_JSON","error":"something else"}"#),
-        (400, "not json"),
+        (403, r#"{"error":"One time key signed_curve25519:AAAAAAAAAAA already exists"}"#),
         (0, ""),
     ] {
         alice.account.receive_keys_upload_response(status, body).unwrap();
@@ -206,99 +205,6 @@ fn lists_of_unused_fallback_types_that_are_none_are_refused() {
         let result = alice.account.receive_key_counts("{}", Some(types.into()));
         assert!(["INVALID_FIELD", "INVALID_JSON"].contains(&result.unwrap_err().name()), "{types}");
     }
-}
-
-/// A server that still holds keys of an earlier installation, as Synapse treats them.
-fn upload_to(account: &Account, server: &mut BTreeMap<String, Value>) -> usize {
-    for attempt in 1..=60 {
-        let body = request(account);
-        let keys: BTreeMap<String, Value> =
-            serde_json::from_value(body["one_time_keys"].clone()).unwrap_or_default();
-        let conflict = keys.iter().find(|(id, key)| server.get(*id).is_some_and(|old| old != *key));
-        match conflict {
-            Some((id, _)) => {
-                account.receive_keys_upload_response(400, &already_exists(id)).unwrap();
-            }
-            None => {
-                server.extend(keys);
-                let counts = json!({"one_time_key_counts": {"signed_curve25519": server.len()}});
-                account.receive_keys_upload_response(200, &counts.to_string()).unwrap();
-                return attempt;
-            }
-        }
-    }
-    panic!("the uploads never end");
-}
-
-#[test]
-fn a_400_already_exists_drops_just_that_key_and_the_others_go_on() {
-    let directory = SqliteDirectory::new();
-    let alice = Device::open_in(directory.open(), "@alice:a.org", "ALICE");
-    let before = request(&alice.account);
-    let refused = "signed_curve25519:AAAAAAAAADA"; // 48, as Synapse would name it
-    assert!(before["one_time_keys"].get(refused).is_some());
-    alice.account.receive_keys_upload_response(400, &already_exists(refused)).unwrap();
-    // S8, also after a crash
-    for account in [
-        alice.account.clone(),
-        Device::open_in(directory.crashed().open(), "@alice:a.org", "ALICE").account.clone(),
-    ] {
-        let after = request(&account);
-        let mut expected = before["one_time_keys"].clone();
-        expected.as_object_mut().unwrap().remove(refused);
-        for (id, key) in expected.as_object().unwrap() {
-            assert_eq!(&after["one_time_keys"][id], key);
-        }
-        assert!(after["one_time_keys"].get(refused).is_none());
-        assert_eq!(after["one_time_keys"].as_object().unwrap().len(), 50);
-        assert_eq!(after["device_keys"], before["device_keys"]);
-        assert_eq!(after["fallback_keys"], before["fallback_keys"]);
-    }
-}
-
-#[test]
-fn uploads_end_soon_when_the_server_holds_keys_of_an_earlier_installation() {
-    let mut server = BTreeMap::new();
-    let old = alice();
-    upload_to(&old.account, &mut server);
-    // Three of them are left on the server.
-    while server.len() > 3 {
-        server.pop_last();
-    }
-    let new = alice();
-    assert_eq!(upload_to(&new.account, &mut server), 4); // S8: one per conflict
-    assert_eq!(server.len(), 53);
-    assert_eq!(request(&new.account), Value::Null);
-}
-
-#[test]
-fn an_already_exists_that_names_no_key_of_ours_still_does_not_block_uploads() {
-    let alice = alice();
-    let before = key_ids(&request(&alice.account));
-    for error in ["Key already exists", &already_exists("signed_curve25519:AAAAAAAAAD")[..]] {
-        let error = json!({"error": error}).to_string();
-        alice.account.receive_keys_upload_response(400, &error).unwrap();
-        let after = key_ids(&request(&alice.account));
-        // S8: all new, because we cannot tell which
-        assert_eq!(after.len(), 50);
-        assert!(after.iter().all(|id| !before.contains(id)));
-    }
-}
-
-#[test]
-fn a_one_time_keys_conflict_leaves_a_fallback_key_of_the_same_number_alone() {
-    let alice = alice();
-    let before = request(&alice.account);
-    // vodozemac counts both kinds from 0.
-    let id = before["fallback_keys"].as_object().unwrap().keys().next().unwrap().clone();
-    assert!(before["one_time_keys"].get(&id).is_some());
-    alice.account.receive_keys_upload_response(400, &already_exists(&id)).unwrap();
-    let after = request(&alice.account);
-    assert!(after["one_time_keys"].get(&id).is_none()); // S8
-    assert_eq!(after["fallback_keys"], before["fallback_keys"]); // S8: just the conflicting key
-    // If it was the fallback key after all, the next answer says so again.
-    alice.account.receive_keys_upload_response(400, &already_exists(&id)).unwrap();
-    assert_ne!(request(&alice.account)["fallback_keys"], before["fallback_keys"]);
 }
 
 #[test]

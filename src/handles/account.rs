@@ -37,6 +37,17 @@ impl Account {
         Ok(Arc::new(Self { core: Arc::new(core) }))
     }
 
+    /// Opens the account of a device that the store has. Unlike `open`, it creates none: a user or
+    /// device ID that is mistyped is an error, not a device with new keys.
+    ///
+    /// Errors: NOT_FOUND (the store has no such account), INVALID_FIELD (an ID is malformed),
+    /// STORE_CLOSED, STORE_IO, CORRUPT, NEWER_FORMAT.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn open_existing(store: &Store, user_id: &str, device_id: &str) -> Result<Arc<Self>> {
+        let core = account::Account::open_existing(&store.core, user_id, device_id)?;
+        Ok(Arc::new(Self { core: Arc::new(core) }))
+    }
+
     /// Stores an account that libolm pickled.
     ///
     /// The device keys are uploaded again; one-time keys are topped up once the server has told
