@@ -73,6 +73,7 @@ functions! {
     matrixe2ee_store_free: fn(Handle);
 
     matrixe2ee_account_open: fn(Handle, Text, Text, OutHandle, Err) -> i32;
+    matrixe2ee_account_open_existing: fn(Handle, Text, Text, OutHandle, Err) -> i32;
     matrixe2ee_account_from_libolm_pickle:
         fn(Handle, Text, Text, Text, *const u8, usize, OutHandle, Err) -> i32;
     matrixe2ee_account_from_vodozemac_pickle:
