@@ -214,6 +214,7 @@ table! { FREES: Free =
 
 makers! { TEXTS_TO_HANDLE: TextsToHandle =
     Store Account matrixe2ee_account_open,
+    Store Account matrixe2ee_account_open_existing,
     Account Channel matrixe2ee_olm_channel_create_outbound_channel,
     Account Channel matrixe2ee_olm_channel_create_from_storage,
     Account Outbound matrixe2ee_outbound_megolm_session_create,
