@@ -635,18 +635,35 @@ matrixe2ee_status matrixe2ee_account_open(
     matrixe2ee_account **out,
     matrixe2ee_error **err);
 
+/// Opens the account of a device that the store has. Unlike matrixe2ee_account_open() it
+/// creates none: a user or device ID that is mistyped is an error, and not a device with
+/// new keys.
+///
+/// \param user_id for example "@alice:example.org".
+/// \param device_id the device ID that the server gave at login.
+/// \param out the account, to be released with matrixe2ee_account_free().
+///
+/// Errors: NOT_FOUND (the store has no such account), INVALID_FIELD (a malformed ID).
+matrixe2ee_status matrixe2ee_account_open_existing(
+    const matrixe2ee_store *store,
+    const char *user_id,
+    const char *device_id,
+    matrixe2ee_account **out,
+    matrixe2ee_error **err);
+
 /// Takes over an account that libolm (olm_pickle_account) has pickled: same keys, same device.
 ///
 /// On return it is on disk; from then on the old copy must not be used. The
 /// device keys are uploaded again, and one-time keys once
 /// matrixe2ee_account_receive_key_counts() has told how many the server has.
 ///
-/// \param pickle the pickle, as text.
+/// \param pickle the pickle, as text, of any version of libolm from 1.1 on.
 /// \param pickle_key the key that the pickle was written with; wipe your copy after
 /// the call.
 /// \param out the account, to be released with matrixe2ee_account_free().
 ///
-/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle).
+/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle), NEWER_FORMAT (of a
+/// libolm that is not known yet).
 matrixe2ee_status matrixe2ee_account_from_libolm_pickle(
     const matrixe2ee_store *store,
     const char *user_id,
@@ -730,7 +747,10 @@ matrixe2ee_status matrixe2ee_account_device_keys(
 /// It holds what the server lacks as far as is known from
 /// matrixe2ee_account_receive_key_counts(): device keys, one-time keys, a fallback
 /// key. The keys in it are on disk on return. Until the answer has come in, the
-/// same request is given again.
+/// same request is given again, unless a message has used one of its keys before: that
+/// shows that the request has arrived. Call this after each sync, and send one request
+/// at a time. Once the server has refused five in a row, there is nothing to upload for
+/// an hour after each refusal.
 ///
 /// \param out {"device_keys": {...}, "one_time_keys": {"signed_curve25519:AAAAAQ":
 /// {...}}, "fallback_keys": {...}}, to be released with matrixe2ee_string_free();
@@ -745,16 +765,19 @@ matrixe2ee_status matrixe2ee_account_keys_upload_request(
 /// Tells the account what the server answered to the body of
 /// matrixe2ee_account_keys_upload_request(). On return it is on disk.
 ///
-/// With status 200 the keys count as published. With 400 and a body that says that
-/// a key exists already, the keys of the request are given up, so that the next
-/// request has new ones. After any other status the request stays open.
+/// With status 200 the keys count as published. With 400 the one-time keys of the
+/// request are given up, so that the next request has new ones. If the body says
+/// anything else than that a key exists already, that is reported as INVALID_FIELD of
+/// "body", for somebody to look at; the request is closed all the same. After any other
+/// status the request stays open.
 ///
 /// \param http_status the HTTP status of the answer.
 /// \param body the body of the answer, for example {"one_time_key_counts":
 /// {"signed_curve25519": 50}}; after a 200, one that cannot be read counts as one
-/// without counts.
+/// without counts. It is read to 64 KiB.
 ///
-/// Errors: INVALID_FIELD (no request is open), CLOCK_FAILED (with 400).
+/// Errors: INVALID_FIELD ("http_status": no request is open; "body": the server refused
+/// it), CLOCK_FAILED (with 400).
 matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
     const matrixe2ee_account *account,
     uint16_t http_status,
@@ -763,6 +786,10 @@ matrixe2ee_status matrixe2ee_account_receive_keys_upload_response(
 
 /// Tells the account how many of its keys the server still has, from each answer to
 /// /sync. On return it is on disk.
+///
+/// A fallback key counts as used if its type is missing after it was listed, or after a
+/// message has used it: an answer from before its upload does not replace it. It is
+/// replaced by a later request, not within an hour of its first use.
 ///
 /// \param one_time_counts "device_one_time_keys_count": {"signed_curve25519": 20};
 /// {} means none.
@@ -1092,10 +1119,14 @@ matrixe2ee_status matrixe2ee_olm_channel_session_count(
 /// Gives the channel the partner's signed device keys, from /keys/query. They are
 /// checked; the fingerprint is then "verified". On return it is on disk.
 ///
+/// The device ID may be another than before, as a new login of an old store makes it;
+/// the channel has the new one then. Messages whose sender names another ID are read as
+/// well; the channel takes over the ID from them only while nobody has given it keys.
+///
 /// \param device_keys {"user_id": "...", "device_id": "...", "algorithms": [...],
 /// "keys": {...}, "signatures": {...}}.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD (keys of another device), TOO_LARGE,
+/// Errors: INVALID_JSON, INVALID_FIELD (keys of another device, or the own one), TOO_LARGE,
 /// INVALID_KEY, BAD_SIGNATURE, MISMATCHED_FINGERPRINT.
 matrixe2ee_status matrixe2ee_olm_channel_set_partner_device_keys(
     const matrixe2ee_olm_channel *channel,

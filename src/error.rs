@@ -15,7 +15,8 @@ macro_rules! errors {
         /// Everything that can go wrong, in every language.
         ///
         /// Each error carries `detail`, a sentence that names what was wrong and never holds a
-        /// secret or a plaintext, and the fields that a program may want to act on. Its JSON form
+        /// secret or a plaintext, and the fields that a program may want to act on. A text from
+        /// outside (an algorithm, an ID, a server's answer) is cut at 64 characters. Its JSON form
         /// is the same everywhere:
         /// `{"code": 306, "name": "REPLAY", "detail": "...", "message_index": 4, ...}`.
         #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -237,9 +238,24 @@ constructors! {
     clock_failed => ClockFailed,
 }
 
+/// How much of a text from outside an error repeats, in characters.
+const FOREIGN: usize = 64;
+
+/// A text from outside, as it may stand in an error: at most 64 characters, the last one an
+/// ellipsis if it was longer. Whatever an error repeats of what it was given passes through here.
+pub(crate) fn cut(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut start: String = characters.by_ref().take(FOREIGN).collect();
+    if characters.next().is_some() {
+        start.pop();
+        start.push('\u{2026}');
+    }
+    start
+}
+
 impl E2eeError {
-    pub(crate) fn invalid_field(field: impl Into<String>, problem: impl std::fmt::Display) -> Self {
-        let field = field.into();
+    pub(crate) fn invalid_field(field: impl AsRef<str>, problem: impl std::fmt::Display) -> Self {
+        let field = cut(field.as_ref());
         Self::InvalidField { detail: format!("{field}: {problem}"), field }
     }
 
@@ -253,7 +269,7 @@ impl E2eeError {
     pub(crate) fn unknown_algorithm(found: &str, expected: &str) -> Self {
         Self::UnknownAlgorithm {
             detail: format!("the algorithm is not {expected}"),
-            algorithm: found.to_owned(),
+            algorithm: cut(found),
         }
     }
 

@@ -11,7 +11,7 @@ use matrixe2ee::{
     Account, Clock, E2eeError, InboundMegolmSession, OlmChannel, OutboundMegolmSession, Result,
     Store, verify_signed_json,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use vodozemac::olm::Account as RawAccount;
 
 #[test]
@@ -103,6 +103,77 @@ fn ids_that_matrix_does_not_allow_open_no_account() {
         fails_saying(Account::open(&store, user, device), "INVALID_FIELD", says);
     }
     Account::open(&store, &long[1..].replacen('a', "@", 1), "ALICE").unwrap();
+}
+
+#[test]
+fn a_mistyped_name_opens_no_account_where_one_is_expected() {
+    let directory = SqliteDirectory::new();
+    let store = directory.open();
+    let existing = |user, device| Account::open_existing(&store, user, device);
+    for _ in 0..2 {
+        fails(existing("@alice:a.org", "ALICE"), "NOT_FOUND");
+    }
+    let opened = Account::open(&store, "@alice:a.org", "ALICE").unwrap();
+    for (user, device) in
+        [("@alicf:a.org", "ALICE"), ("@alice:a.org", "alice"), ("@alice:a.org", "ALICE ")]
+    {
+        fails(existing(user, device), "NOT_FOUND");
+    }
+    fails(existing("alice", "ALICE"), "INVALID_FIELD");
+    let again = existing("@alice:a.org", "ALICE").unwrap();
+    assert_eq!(again.identity_key().unwrap(), opened.identity_key().unwrap());
+    // One live state, and nothing was created beside it.
+    let body = opened.keys_upload_request().unwrap();
+    assert_eq!(again.keys_upload_request().unwrap(), body);
+    let key = opened.identity_key().unwrap();
+    drop((opened, again, store));
+    let store = directory.open();
+    let after = Account::open_existing(&store, "@alice:a.org", "ALICE").unwrap();
+    assert_eq!(after.identity_key().unwrap(), key);
+    after.erase().unwrap();
+    fails(Account::open_existing(&store, "@alice:a.org", "ALICE"), "NOT_FOUND");
+    store.shut_down().unwrap();
+    fails(Account::open_existing(&store, "@alice:a.org", "ALICE"), "STORE_CLOSED");
+}
+
+/// The names in an object, in order.
+fn names(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+// mautrix-go drops a device whose signed keys hold anything that it does not know.
+#[test]
+fn what_is_signed_of_our_keys_has_the_fields_of_the_specification_and_no_other() {
+    let alice = Device::new("@alice:a.org", "ALICE");
+    let own_signature = |object: &Value| {
+        assert_eq!(names(&object["signatures"]), ["@alice:a.org"]);
+        assert_eq!(names(&object["signatures"]["@alice:a.org"]), ["ed25519:ALICE"]);
+    };
+    let body = alice.upload();
+    assert_eq!(names(&body), ["device_keys", "fallback_keys", "one_time_keys"]);
+    let bob = Device::new("@bob:b.org", "BOB");
+    let mut raw = common::raw::RawDevice::new("@carol:c.org", "CAROL");
+    let (keys, key) = (raw.device_keys(), raw.one_time_key());
+    let channel =
+        OlmChannel::create_outbound_channel(&alice.account, &keys.to_string(), &key.to_string())
+            .unwrap();
+    let (_, plaintext) = raw.receive_first(&channel.encrypt("m.dummy", "{}").unwrap());
+    for keys in [&body["device_keys"], &v(&alice.device_keys()), &plaintext["sender_device_keys"]] {
+        assert_eq!(names(keys), ["algorithms", "device_id", "keys", "signatures", "user_id"]);
+        assert_eq!(names(&keys["keys"]), ["curve25519:ALICE", "ed25519:ALICE"]);
+        own_signature(keys);
+    }
+    let (one_time, fallback) = (&body["one_time_keys"], &body["fallback_keys"]);
+    for key in one_time.as_object().unwrap().values() {
+        assert_eq!(names(key), ["key", "signatures"]);
+        own_signature(key);
+    }
+    for key in fallback.as_object().unwrap().values() {
+        assert_eq!(names(key), ["fallback", "key", "signatures"]);
+        assert_eq!(key["fallback"], json!(true));
+        own_signature(key);
+    }
+    assert_eq!(names(&v(&bob.device_keys())), names(&body["device_keys"]));
 }
 
 #[test]

@@ -37,7 +37,9 @@ fn next_fallback(bob: &Device) -> Option<Value> {
 
 /// Rotates because the server reports the key used, and gives the new one.
 fn rotate(bob: &Device) -> Value {
+    sync(bob, Some(UNUSED));
     sync(bob, Some(ALL_USED));
+    bob.clock.advance(HOUR); // the previous key's
     next_fallback(bob).unwrap()
 }
 
@@ -92,6 +94,7 @@ fn the_report_of_a_used_key_survives_a_crash() {
     let directory = SqliteDirectory::new();
     let bob = Device::open_in(directory.open(), "@bob:b.org", "BOB");
     let first = bob.upload()["fallback_keys"].clone();
+    sync(&bob, Some(UNUSED));
     sync(&bob, Some(ALL_USED));
     let after = Device::open_in(directory.crashed().open(), "@bob:b.org", "BOB");
     assert_ne!(next_fallback(&after).unwrap(), first); // SEC-24
@@ -113,6 +116,7 @@ fn a_fallback_key_is_replaced_after_seven_days_used_or_not() {
 #[test]
 fn an_unpublished_fallback_key_is_not_replaced_again() {
     let (bob, _) = bob();
+    sync(&bob, Some(UNUSED));
     sync(&bob, Some(ALL_USED));
     let body = bob.account.keys_upload_request().unwrap();
     sync(&bob, Some(ALL_USED));
@@ -261,4 +265,100 @@ fn the_guard_against_replays_forgets_the_sessions_of_forgotten_keys() {
     rotate(&bob);
     rotate(&bob);
     assert_eq!(guarded_sessions(&directory), 0); // SEC-25: bounded, also by rotations alone
+}
+
+// The homeserver made this answer before the upload, and it came after it.
+#[test]
+fn a_sync_answer_from_before_an_upload_drops_no_key_that_is_in_use() {
+    let (bob, first) = bob();
+    let (early, late) = (Knock::at(&bob, &first), Knock::at(&bob, &first));
+    sync(&bob, Some(ALL_USED));
+    early.open(&bob).unwrap();
+    let second = next_fallback(&bob).unwrap();
+    bob.clock.advance(2_000);
+    for _ in 0..3 {
+        sync(&bob, Some(ALL_USED));
+        assert_eq!(next_fallback(&bob), None); // SEC-24
+    }
+    bob.clock.advance(MINUTE);
+    late.open(&bob).unwrap().first_event().unwrap();
+    // It was the first key's report: the second is not used.
+    sync(&bob, Some(UNUSED));
+    assert_eq!(next_fallback(&bob), None);
+    Knock::at(&bob, &second).open(&bob).unwrap();
+}
+
+#[test]
+fn nothing_is_renewed_while_the_previous_key_is_in_its_hour() {
+    let (bob, first) = bob();
+    let second = rotate(&bob);
+    sync(&bob, Some(UNUSED));
+    Knock::at(&bob, &second).open(&bob).unwrap();
+    sync(&bob, Some(ALL_USED));
+    assert_eq!(next_fallback(&bob), None); // S7, SEC-24
+    bob.clock.advance(HOUR - 1);
+    assert_eq!(next_fallback(&bob), None);
+    Knock::at(&bob, &first).open(&bob).unwrap();
+    bob.clock.advance(1);
+    let third = next_fallback(&bob).unwrap();
+    unable(Knock::at(&bob, &first).open(&bob), "no_matching_session");
+    Knock::at(&bob, &second).open(&bob).unwrap();
+    Knock::at(&bob, &third).open(&bob).unwrap();
+}
+
+#[test]
+fn the_hour_of_the_previous_key_begins_with_the_report_if_no_message_comes() {
+    let (bob, first) = bob();
+    rotate(&bob);
+    sync(&bob, Some(UNUSED));
+    bob.clock.advance(DAY);
+    sync(&bob, Some(ALL_USED)); // claimed, and nothing sent
+    assert_eq!(next_fallback(&bob), None);
+    bob.clock.advance(HOUR - 1);
+    sync(&bob, Some(ALL_USED));
+    assert_eq!(next_fallback(&bob), None);
+    Knock::at(&bob, &first).open(&bob).unwrap();
+    bob.clock.advance(1);
+    assert!(next_fallback(&bob).is_some()); // SEC-24
+}
+
+#[test]
+fn a_key_that_is_used_before_the_server_listed_it_is_renewed_when_its_message_comes() {
+    let (bob, first) = bob();
+    sync(&bob, Some(ALL_USED)); // claimed between the upload and the first sync
+    assert_eq!(next_fallback(&bob), None);
+    Knock::at(&bob, &first).open(&bob).unwrap();
+    assert!(next_fallback(&bob).is_some()); // S7
+}
+
+#[test]
+fn a_key_that_is_seven_days_old_waits_for_the_hour_of_the_one_before() {
+    let (bob, first) = bob();
+    let second = rotate(&bob);
+    bob.clock.advance(7 * DAY - MINUTE);
+    Knock::at(&bob, &second).open(&bob).unwrap();
+    bob.clock.advance(HOUR - 1);
+    assert_eq!(next_fallback(&bob), None);
+    Knock::at(&bob, &first).open(&bob).unwrap();
+    bob.clock.advance(1);
+    assert!(next_fallback(&bob).is_some()); // SEC-24
+}
+
+#[test]
+fn what_is_known_of_a_fallback_key_survives_a_crash() {
+    let directory = SqliteDirectory::new();
+    let bob = Device::open_in(directory.open(), "@bob:b.org", "BOB");
+    bob.upload();
+    sync(&bob, Some(UNUSED));
+    let seen = directory.crashed();
+    let after = Device::open_in(seen.open(), "@bob:b.org", "BOB");
+    sync(&after, Some(ALL_USED));
+    assert!(next_fallback(&after).is_some()); // SEC-24: it had been seen unused
+    // The new key has not been, and still is not after a crash.
+    sync(&after, Some(ALL_USED));
+    let again = Device::open_in(seen.crashed().open(), "@bob:b.org", "BOB");
+    sync(&again, Some(ALL_USED));
+    assert_eq!(next_fallback(&again), None);
+    sync(&again, Some(UNUSED));
+    assert_eq!(next_fallback(&again), None);
 }

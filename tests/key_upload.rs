@@ -7,18 +7,16 @@ use std::collections::BTreeMap;
 
 use common::raw::RawDevice;
 use common::sqlite::SqliteDirectory;
-use common::{Device, START, fails, fails_saying, unable, v};
+use common::{
+    Device, START, already_exists, fails, fails_saying, key_ids, unable, upload_request, v,
+};
 use matrixe2ee::{Account, verify_signed_json};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 const FULL: &str = r#"{"one_time_key_counts":{"signed_curve25519":50}}"#;
 
 fn alice() -> Device {
     Device::new("@alice:a.org", "ALICE")
-}
-
-fn request(account: &Account) -> Value {
-    account.keys_upload_request().unwrap().map_or(Value::Null, |body| v(&body))
 }
 
 /// The number that vodozemac counts in a key's ID.
@@ -27,23 +25,10 @@ fn number(key_id: &str) -> u64 {
     u64::from_be_bytes(vodozemac::base64_decode(id).unwrap().try_into().unwrap())
 }
 
-fn key_ids(body: &Value) -> Vec<String> {
-    let Some(keys) = body.get("one_time_keys") else { return Vec::new() };
-    keys.as_object().unwrap().keys().cloned().collect()
-}
-
-/// What Synapse answers when it holds another key of that ID.
-fn already_exists(key_id: &str) -> String {
-    let error = format!(
-        "One time key {key_id} already exists. Old key: {{\"key\":\"abc\"}}; new key: {{'key': 'def'}}"
-    );
-    json!({"errcode": "M_UNKNOWN", "error": error}).to_string()
-}
-
 #[test]
 fn the_first_upload_has_device_keys_fifty_signed_one_time_keys_and_a_fallback_key() {
     let alice = alice();
-    let body = request(&alice.account);
+    let body = upload_request(&alice.account);
     assert_eq!(body["device_keys"], v(&alice.device_keys()));
     assert_eq!(body["one_time_keys"].as_object().unwrap().len(), 50);
     assert_eq!(body["fallback_keys"].as_object().unwrap().len(), 1);
@@ -78,8 +63,7 @@ fn an_open_upload_is_repeated_byte_for_byte_until_it_is_answered_with_200() {
         (500, "<html>"),
         (429, r#"{"errcode":"M_LIMIT_EXCEEDED","error":"already exists"}"#),
         (401, "{}"),
-        (400, r#"{"errcode":"M_BAD_JSON","error":"something else"}"#),
-        (400, "not json"),
+        (403, r#"{"error":"One time key signed_curve25519:AAAAAAAAAAA already exists"}"#),
         (0, ""),
     ] {
         alice.account.receive_keys_upload_response(status, body).unwrap();
@@ -127,14 +111,14 @@ fn a_200_publishes_whatever_its_body_says_and_without_a_clock() {
         r#"{"one_time_key_counts":{},"one_time_key_counts":{}}"#,
     ] {
         let alice = alice();
-        let first = key_ids(&request(&alice.account));
+        let first = key_ids(&upload_request(&alice.account));
         alice.clock.set(-1); // CLOCK_FAILED
         alice.account.receive_keys_upload_response(200, body).unwrap(); // SEC-22
         alice.clock.set(START);
         // The server has all that was sent.
-        assert_eq!(request(&alice.account), Value::Null, "{body}");
+        assert_eq!(upload_request(&alice.account), Value::Null, "{body}");
         alice.account.receive_key_counts(r#"{"signed_curve25519":49}"#, None).unwrap();
-        let second = key_ids(&request(&alice.account));
+        let second = key_ids(&upload_request(&alice.account));
         assert!(second.len() == 1 && !first.contains(&second[0]));
     }
 }
@@ -145,7 +129,7 @@ fn what_the_server_lacks_is_topped_up_and_a_missing_count_means_none() {
     alice.upload();
     let keys_after = |counts: &str| {
         alice.account.receive_key_counts(counts, None).unwrap();
-        let count = key_ids(&request(&alice.account)).len();
+        let count = key_ids(&upload_request(&alice.account)).len();
         if count > 0 {
             alice.account.receive_keys_upload_response(200, FULL).unwrap();
         }
@@ -171,7 +155,7 @@ fn a_hostile_count_makes_no_more_than_fifty_keys_and_deletes_none() {
     ] {
         let counts = format!(r#"{{"signed_curve25519":{count}}}"#);
         bob.account.receive_key_counts(&counts, None).unwrap();
-        let body = request(&bob.account);
+        let body = upload_request(&bob.account);
         assert_eq!(key_ids(&body).len(), expected, "{count}"); // SEC-23, SEC-103
         if expected > 0 {
             // SEC-23: also in the answer to an upload
@@ -183,7 +167,7 @@ fn a_hostile_count_makes_no_more_than_fifty_keys_and_deletes_none() {
     for bad in [r#""50""#, "1.5", "1e1", "null", "[]", "18446744073709551616", "-1e99"] {
         let counts = format!(r#"{{"signed_curve25519":{bad}}}"#);
         fails(bob.account.receive_key_counts(&counts, None), "INVALID_FIELD"); // SEC-23
-        assert_eq!(request(&bob.account), Value::Null);
+        assert_eq!(upload_request(&bob.account), Value::Null);
     }
     // SEC-23: the private half of the first key is still there.
     let mut session = alice.session_to(&bob, &first_key);
@@ -208,99 +192,6 @@ fn lists_of_unused_fallback_types_that_are_none_are_refused() {
     }
 }
 
-/// A server that still holds keys of an earlier installation, as Synapse treats them.
-fn upload_to(account: &Account, server: &mut BTreeMap<String, Value>) -> usize {
-    for attempt in 1..=60 {
-        let body = request(account);
-        let keys: BTreeMap<String, Value> =
-            serde_json::from_value(body["one_time_keys"].clone()).unwrap_or_default();
-        let conflict = keys.iter().find(|(id, key)| server.get(*id).is_some_and(|old| old != *key));
-        match conflict {
-            Some((id, _)) => {
-                account.receive_keys_upload_response(400, &already_exists(id)).unwrap();
-            }
-            None => {
-                server.extend(keys);
-                let counts = json!({"one_time_key_counts": {"signed_curve25519": server.len()}});
-                account.receive_keys_upload_response(200, &counts.to_string()).unwrap();
-                return attempt;
-            }
-        }
-    }
-    panic!("the uploads never end");
-}
-
-#[test]
-fn a_400_already_exists_drops_just_that_key_and_the_others_go_on() {
-    let directory = SqliteDirectory::new();
-    let alice = Device::open_in(directory.open(), "@alice:a.org", "ALICE");
-    let before = request(&alice.account);
-    let refused = "signed_curve25519:AAAAAAAAADA"; // 48, as Synapse would name it
-    assert!(before["one_time_keys"].get(refused).is_some());
-    alice.account.receive_keys_upload_response(400, &already_exists(refused)).unwrap();
-    // S8, also after a crash
-    for account in [
-        alice.account.clone(),
-        Device::open_in(directory.crashed().open(), "@alice:a.org", "ALICE").account.clone(),
-    ] {
-        let after = request(&account);
-        let mut expected = before["one_time_keys"].clone();
-        expected.as_object_mut().unwrap().remove(refused);
-        for (id, key) in expected.as_object().unwrap() {
-            assert_eq!(&after["one_time_keys"][id], key);
-        }
-        assert!(after["one_time_keys"].get(refused).is_none());
-        assert_eq!(after["one_time_keys"].as_object().unwrap().len(), 50);
-        assert_eq!(after["device_keys"], before["device_keys"]);
-        assert_eq!(after["fallback_keys"], before["fallback_keys"]);
-    }
-}
-
-#[test]
-fn uploads_end_soon_when_the_server_holds_keys_of_an_earlier_installation() {
-    let mut server = BTreeMap::new();
-    let old = alice();
-    upload_to(&old.account, &mut server);
-    // Three of them are left on the server.
-    while server.len() > 3 {
-        server.pop_last();
-    }
-    let new = alice();
-    assert_eq!(upload_to(&new.account, &mut server), 4); // S8: one per conflict
-    assert_eq!(server.len(), 53);
-    assert_eq!(request(&new.account), Value::Null);
-}
-
-#[test]
-fn an_already_exists_that_names_no_key_of_ours_still_does_not_block_uploads() {
-    let alice = alice();
-    let before = key_ids(&request(&alice.account));
-    for error in ["Key already exists", &already_exists("signed_curve25519:AAAAAAAAAD")[..]] {
-        let error = json!({"error": error}).to_string();
-        alice.account.receive_keys_upload_response(400, &error).unwrap();
-        let after = key_ids(&request(&alice.account));
-        // S8: all new, because we cannot tell which
-        assert_eq!(after.len(), 50);
-        assert!(after.iter().all(|id| !before.contains(id)));
-    }
-}
-
-#[test]
-fn a_one_time_keys_conflict_leaves_a_fallback_key_of_the_same_number_alone() {
-    let alice = alice();
-    let before = request(&alice.account);
-    // vodozemac counts both kinds from 0.
-    let id = before["fallback_keys"].as_object().unwrap().keys().next().unwrap().clone();
-    assert!(before["one_time_keys"].get(&id).is_some());
-    alice.account.receive_keys_upload_response(400, &already_exists(&id)).unwrap();
-    let after = request(&alice.account);
-    assert!(after["one_time_keys"].get(&id).is_none()); // S8
-    assert_eq!(after["fallback_keys"], before["fallback_keys"]); // S8: just the conflicting key
-    // If it was the fallback key after all, the next answer says so again.
-    alice.account.receive_keys_upload_response(400, &already_exists(&id)).unwrap();
-    assert_ne!(request(&alice.account)["fallback_keys"], before["fallback_keys"]);
-}
-
 #[test]
 fn a_key_id_is_never_used_for_another_key() {
     let directory = SqliteDirectory::new();
@@ -308,7 +199,7 @@ fn a_key_id_is_never_used_for_another_key() {
     for round in 0..12 {
         let alice = Device::open_in(directory.open(), "@alice:a.org", "ALICE");
         let last = seen.keys().next_back().copied();
-        let body = request(&alice.account);
+        let body = upload_request(&alice.account);
         for (id, key) in body["one_time_keys"].as_object().unwrap() {
             // SEC-21
             match seen.insert(number(id), key.clone()) {
@@ -353,7 +244,7 @@ fn a_used_one_time_key_is_gone_for_good_and_replaced() {
     channel.erase().unwrap();
     unable(create(&alice.say(&mut second, &bob)), "no_matching_session"); // O23
     bob.account.receive_key_counts(r#"{"signed_curve25519":49}"#, None).unwrap();
-    assert_eq!(key_ids(&request(&bob.account)).len(), 1);
+    assert_eq!(key_ids(&upload_request(&bob.account)).len(), 1);
 }
 
 #[test]

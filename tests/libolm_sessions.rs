@@ -224,7 +224,8 @@ fn olm_pickles_that_do_not_belong_are_refused_and_nothing_is_stored() {
     }
     // Sessions between two other devices
     let stranger = Device::new("@stranger:example.org", "STRANGER");
-    let (user, key) = ("@bob:example.org", stranger.identity_key());
+    let other = Device::new("@bob:example.org", "OTHER");
+    let (user, key) = ("@bob:example.org", other.identity_key());
     let pickles = moved.fixture["us"]["sessions"].to_string();
     let account = &stranger.account;
     let imported = OlmChannel::from_libolm_pickles(account, user, &key, &pickles, moved.key());

@@ -208,7 +208,7 @@ fn a_first_message_makes_a_channel_and_its_event_can_be_read_again_and_again() {
     let partner = v(&channel.partner().unwrap());
     assert_eq!(partner["fingerprint"], "learned");
     assert_eq!(partner["fingerprint_key"], json!(alice.fingerprint_key()));
-    assert!(partner.get("device_id").is_none());
+    assert_eq!(partner["device_id"], "ALICE");
 }
 
 #[test]

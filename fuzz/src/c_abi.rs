@@ -73,6 +73,7 @@ functions! {
     matrixe2ee_store_free: fn(Handle);
 
     matrixe2ee_account_open: fn(Handle, Text, Text, OutHandle, Err) -> i32;
+    matrixe2ee_account_open_existing: fn(Handle, Text, Text, OutHandle, Err) -> i32;
     matrixe2ee_account_from_libolm_pickle:
         fn(Handle, Text, Text, Text, *const u8, usize, OutHandle, Err) -> i32;
     matrixe2ee_account_from_vodozemac_pickle:
@@ -213,6 +214,7 @@ table! { FREES: Free =
 
 makers! { TEXTS_TO_HANDLE: TextsToHandle =
     Store Account matrixe2ee_account_open,
+    Store Account matrixe2ee_account_open_existing,
     Account Channel matrixe2ee_olm_channel_create_outbound_channel,
     Account Channel matrixe2ee_olm_channel_create_from_storage,
     Account Outbound matrixe2ee_outbound_megolm_session_create,

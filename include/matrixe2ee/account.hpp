@@ -26,6 +26,13 @@ class Account : public Handle<matrixe2ee_account, matrixe2ee_account_free> {
                                    detail::c_text(device_id));
   }
 
+  /// The account of a device, which the store must have: matrixe2ee_account_open_existing().
+  static Account open_existing(const Store &store, const std::string &user_id,
+                               const std::string &device_id) {
+    return detail::object<Account>(matrixe2ee_account_open_existing, store.get(),
+                                   detail::c_text(user_id), detail::c_text(device_id));
+  }
+
   /// Takes over an account of libolm: matrixe2ee_account_from_libolm_pickle().
   static Account from_libolm_pickle(const Store &store, const std::string &user_id,
                                     const std::string &device_id, const std::string &pickle,

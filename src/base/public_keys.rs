@@ -3,7 +3,7 @@
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
 use crate::base::json::decode_base64;
-use crate::error::{E2eeError, Result};
+use crate::error::{E2eeError, Result, cut};
 
 /// Whether a Curve25519 key is encoded in the one canonical way: an alias is the same key to the
 /// exchange, but not to what is hashed or compared by bytes (P2).
@@ -21,10 +21,10 @@ pub(crate) fn is_low_order(key: &Curve25519PublicKey) -> bool {
 pub(crate) fn curve25519(what: &str, text: &str) -> Result<Curve25519PublicKey> {
     let bytes = key_bytes(what, text)?;
     if bytes[31] & 0x80 != 0 || !is_below_p(&bytes) {
-        return Err(E2eeError::invalid_key(format!("{what} is not canonically encoded")));
+        return Err(unusable(what, "is not canonically encoded"));
     }
     if LOW_ORDER.contains(&bytes) {
-        return Err(E2eeError::invalid_key(format!("{what} is a point of low order")));
+        return Err(unusable(what, "is a point of low order"));
     }
     Ok(Curve25519PublicKey::from_bytes(bytes))
 }
@@ -32,7 +32,7 @@ pub(crate) fn curve25519(what: &str, text: &str) -> Result<Curve25519PublicKey> 
 /// Reads an Ed25519 key; refuses non-canonical encodings and points of small order.
 pub(crate) fn ed25519(what: &str, text: &str) -> Result<Ed25519PublicKey> {
     Ed25519PublicKey::from_slice(&ed25519_bytes(what, text)?)
-        .map_err(|_| E2eeError::invalid_key(format!("{what} is not a point on the curve")))
+        .map_err(|_| unusable(what, "is not a point on the curve"))
 }
 
 /// As `ed25519`, where somebody else sees to it that the key is on the curve: that takes point
@@ -42,10 +42,10 @@ pub(crate) fn ed25519_bytes(what: &str, text: &str) -> Result<[u8; 32]> {
     let mut y = bytes;
     y[31] &= 0x7f;
     if !is_below_p(&y) {
-        return Err(E2eeError::invalid_key(format!("{what} is not canonically encoded")));
+        return Err(unusable(what, "is not canonically encoded"));
     }
     if SMALL_ORDER.contains(&y) {
-        return Err(E2eeError::invalid_key(format!("{what} is a point of small order")));
+        return Err(unusable(what, "is a point of small order"));
     }
     Ok(bytes)
 }
@@ -55,11 +55,16 @@ pub(crate) fn is_key(known: &[u8; 32], text: &str) -> bool {
     key_bytes("key", text).is_ok_and(|bytes| bytes == *known)
 }
 
+/// `what` may name a device, which is text from outside.
+fn unusable(what: &str, problem: &str) -> E2eeError {
+    E2eeError::invalid_key(format!("{} {problem}", cut(what)))
+}
+
 fn key_bytes(what: &str, text: &str) -> Result<[u8; 32]> {
     decode_base64(what, text)
-        .map_err(|_| E2eeError::invalid_key(format!("{what} is not valid base64")))?
+        .map_err(|_| unusable(what, "is not valid base64"))?
         .try_into()
-        .map_err(|_| E2eeError::invalid_key(format!("{what} is not 32 bytes long")))
+        .map_err(|_| unusable(what, "is not 32 bytes long"))
 }
 
 /// Whether a little-endian number is below p = 2^255 - 19.

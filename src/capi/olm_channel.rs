@@ -319,10 +319,14 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_session_count(
 /// Gives the channel the partner's signed device keys, from /keys/query. They are
 /// checked; the fingerprint is then "verified". On return it is on disk.
 ///
+/// The device ID may be another than before, as a new login of an old store makes it;
+/// the channel has the new one then. Messages whose sender names another ID are read as
+/// well; the channel takes over the ID from them only while nobody has given it keys.
+///
 /// \param device_keys {"user_id": "...", "device_id": "...", "algorithms": [...],
 /// "keys": {...}, "signatures": {...}}.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD (keys of another device), TOO_LARGE,
+/// Errors: INVALID_JSON, INVALID_FIELD (keys of another device, or the own one), TOO_LARGE,
 /// INVALID_KEY, BAD_SIGNATURE, MISMATCHED_FINGERPRINT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_set_partner_device_keys(

@@ -37,14 +37,27 @@ impl Account {
         Ok(Arc::new(Self { core: Arc::new(core) }))
     }
 
+    /// Opens the account of a device that the store has. Unlike `open`, it creates none: a user or
+    /// device ID that is mistyped is an error, not a device with new keys.
+    ///
+    /// Errors: NOT_FOUND (the store has no such account), INVALID_FIELD (an ID is malformed),
+    /// STORE_CLOSED, STORE_IO, CORRUPT, NEWER_FORMAT.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
+    pub fn open_existing(store: &Store, user_id: &str, device_id: &str) -> Result<Arc<Self>> {
+        let core = account::Account::open_existing(&store.core, user_id, device_id)?;
+        Ok(Arc::new(Self { core: Arc::new(core) }))
+    }
+
     /// Stores an account that libolm pickled.
     ///
     /// The device keys are uploaded again; one-time keys are topped up once the server has told
     /// its count. The account is durable when this returns.
     ///
-    /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
+    /// `pickle`: libolm's base64 text, of any version from 1.1 on. `pickle_key`: the bytes it was
+    /// pickled with, of any length.
     ///
-    /// Errors: WRONG_KEY, INVALID_FIELD, ALREADY_EXISTS, STORE_CLOSED, STORE_IO.
+    /// Errors: WRONG_KEY, INVALID_FIELD, NEWER_FORMAT (a libolm that is not known yet),
+    /// ALREADY_EXISTS, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_libolm_pickle(
         store: &Store,
@@ -112,7 +125,10 @@ impl Account {
     /// upload: `{"device_keys": {...}, "one_time_keys": {...}, "fallback_keys": {...}}`, each if needed.
     ///
     /// New keys are durable when this returns. Until the answer is given to
-    /// `receive_keys_upload_response`, the same bytes come back, also after a restart.
+    /// `receive_keys_upload_response`, the same bytes come back, also after a restart; unless a
+    /// message has used one of the keys before, which shows that the upload has arrived. Call this
+    /// after each sync, and send one upload at a time. It gives null, too, for an hour after each
+    /// refusal once the server has refused five uploads in a row.
     ///
     /// Errors: STORE_CLOSED, STORE_IO, CLOCK_FAILED, NOT_FOUND (erased).
     pub fn keys_upload_request(&self) -> Result<Option<String>> {
@@ -121,18 +137,25 @@ impl Account {
 
     /// Takes the server's answer to the open upload.
     ///
-    /// 200 publishes the keys; 400 with "already exists" gives up the key IDs that it names and
-    /// closes the upload; any other status leaves the upload open, to be sent again.
+    /// 200 publishes the keys. 400 ends the upload: its one-time keys are given up, so that the
+    /// next one has others. If it says anything but "already exists", that is reported as
+    /// INVALID_FIELD of `body`, for somebody to look at; the upload has ended all the same, and
+    /// nothing else has to be done. Any other status leaves the upload open, to be sent again.
     ///
     /// `body`: the answer, for example `{"one_time_key_counts": {"signed_curve25519": 50}}`; after
-    /// a 200, a body that cannot be read counts as one without counts.
+    /// a 200, a body that cannot be read counts as one without counts. It is read to 64 KiB.
     ///
-    /// Errors: INVALID_FIELD (no upload is open), CLOCK_FAILED (400), STORE_CLOSED, STORE_IO.
+    /// Errors: INVALID_FIELD (`http_status`: no upload is open; `body`: the server refused it),
+    /// CLOCK_FAILED (400), STORE_CLOSED, STORE_IO.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
         self.core.receive_keys_upload_response(http_status, body)
     }
 
     /// Takes what `/sync` says of this device's keys on the server.
+    ///
+    /// A fallback key counts as used if its type is missing after it was listed, or after a message
+    /// has used it: an answer from before its upload does not replace it. It is replaced by a
+    /// later `keys_upload_request`, not within an hour of the first use.
     ///
     /// `one_time_counts`: `device_one_time_keys_count`, for example `{"signed_curve25519": 12}`;
     /// `{}` means none. `unused_fallback_types`: `device_unused_fallback_key_types`, for example
@@ -225,7 +248,8 @@ impl Account {
     /// used twice: it counts as `known`.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED, STORE_CLOSED,
-    /// STORE_IO, CORRUPT, NEWER_FORMAT (of the store; a pickle's faults stand in `failed`).
+    /// STORE_IO, CORRUPT, NEWER_FORMAT (of the store; a pickle's faults stand in `failed`, also that
+    /// a newer libolm has written it).
     pub fn import_libolm_sessions(&self, sessions: &str, pickle_key: Vec<u8>) -> Result<String> {
         let pickle_key = Zeroizing::new(pickle_key);
         let sessions = json::parse_raw_list("sessions", sessions, ARGUMENT_LIMIT)?;

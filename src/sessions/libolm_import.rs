@@ -113,7 +113,7 @@ impl Report {
         match error {
             E2eeError::StoreIo { .. }
             | E2eeError::StoreClosed { .. }
-            // Of the store's records: a pickle fails otherwise.
+            // Of the store's records: see `fail_pickle`.
             | E2eeError::Corrupt { .. }
             | E2eeError::NewerFormat { .. }
             | E2eeError::Forked { .. }
@@ -123,6 +123,22 @@ impl Report {
                 self.failed.push(Failure { index, error });
                 Ok(())
             }
+        }
+    }
+
+    /// As `fail`, for an error that may be the pickle's: one of a newer libolm spoils no other.
+    fn fail_pickle(
+        &mut self,
+        index: usize,
+        error: E2eeError,
+        (pickle, pickle_key): (&str, &[u8]),
+    ) -> Result<()> {
+        match error {
+            E2eeError::NewerFormat { .. } if libolm_pickles::is_newer(pickle, pickle_key) => {
+                self.failed.push(Failure { index, error });
+                Ok(())
+            }
+            error => self.fail(index, error),
         }
     }
 }
@@ -226,7 +242,9 @@ fn import_chunk(
                 );
                 match arrival {
                     Ok(arrival) => report.count(arrival),
-                    Err(error) => report.fail(index, error)?,
+                    Err(error) => {
+                        report.fail_pickle(index, error, (&session.pickle, pickle_key))?;
+                    }
                 }
             }
             Unit::Outbound(index, session) => {
@@ -234,7 +252,7 @@ fn import_chunk(
                 match outbound.add_libolm_pickle(&room_id, &pickle, pickle_key, &mut batch) {
                     Ok(true) => report.count(Arrival::New),
                     Ok(false) => report.count(Arrival::Known),
-                    Err(error) => report.fail(index, error)?,
+                    Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
                 }
             }
         }
@@ -260,7 +278,7 @@ fn import_channel(
                 sessions.push(session);
                 indices.push(index);
             }
-            Err(error) => report.fail(index, error)?,
+            Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
         }
     }
     match channel.add_unpickled(sessions, origins, batch) {

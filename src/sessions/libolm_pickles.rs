@@ -1,5 +1,7 @@
 //! Reading libolm's pickles: the one place that knows its formats (SEC-111). Nothing writes them.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use vodozemac::LibolmPickleError;
@@ -9,26 +11,46 @@ use zeroize::Zeroizing;
 
 use crate::error::{E2eeError, Result};
 
-/// What follows a pickle's ciphertext.
-const MAC_LENGTH: usize = 8;
-const BLOCK_LENGTH: usize = 16;
+mod envelope;
+mod older;
+
+/// The newest version of each kind of pickle, which vodozemac reads.
+const ACCOUNT: u32 = 4;
+const OLM_SESSION: u32 = 1;
+const OUTBOUND: u32 = 1;
+const INBOUND: u32 = 2;
+/// A version that no kind has is of a newer libolm; below it, it can be another kind's.
+const NEWEST: u32 = ACCOUNT;
 /// A version, a ratchet of 128 bytes with its index, a public and an expanded private key.
 const OUTBOUND_LENGTH: usize = 4 + 132 + 32 + 64;
-/// A version, two ratchets with their indices, a public key and a flag.
-const INBOUND_LENGTH: usize = 4 + 132 + 132 + 32 + 1;
+/// A version, two ratchets with their indices, a public key and, since version 2, a flag.
+const INBOUND_LENGTH: usize = OLD_INBOUND_LENGTH + 1;
+const OLD_INBOUND_LENGTH: usize = 4 + 132 + 132 + 32;
 /// Room for a session with all chains and message keys that it can have, in JSON.
 const LARGEST_SESSION: usize = 64 * 1024;
 
 /// An account. A pickle key may have any length, here and below.
 pub(crate) fn account(pickle: &str, pickle_key: &[u8]) -> Result<Account> {
-    check_form(pickle, "account")?;
-    Account::from_libolm_pickle(pickle, pickle_key).map_err(|error| describe(&error, "account"))
+    const WHAT: &str = "account";
+    let (version, bytes) = open(pickle, pickle_key, WHAT)?;
+    let pickle = match version {
+        ACCOUNT => Cow::Borrowed(pickle),
+        2 | 3 => {
+            let newest = older::account(version, &bytes, ACCOUNT).ok_or_else(|| no_pickle(WHAT))?;
+            Cow::Owned(envelope::seal(&newest, pickle_key)?)
+        }
+        found => return Err(wrong_version(found, ACCOUNT, WHAT)),
+    };
+    Account::from_libolm_pickle(&pickle, pickle_key).map_err(|error| describe(&error, WHAT))
 }
 
 /// An Olm session.
 pub(crate) fn olm_session(pickle: &str, pickle_key: &[u8]) -> Result<Session> {
     const WHAT: &str = "Olm session";
-    check_form(pickle, WHAT)?;
+    let (version, _) = open(pickle, pickle_key, WHAT)?;
+    if version != OLM_SESSION {
+        return Err(wrong_version(version, OLM_SESSION, WHAT));
+    }
     let session =
         Session::from_libolm_pickle(pickle, pickle_key).map_err(|error| describe(&error, WHAT))?;
     oldest_first(&session)
@@ -37,7 +59,14 @@ pub(crate) fn olm_session(pickle: &str, pickle_key: &[u8]) -> Result<Session> {
 /// The sending half of a Megolm session.
 pub(crate) fn outbound_group_session(pickle: &str, pickle_key: &[u8]) -> Result<GroupSession> {
     const WHAT: &str = "outbound Megolm session";
-    check_length(pickle, OUTBOUND_LENGTH, WHAT)?;
+    let (version, bytes) = open(pickle, pickle_key, WHAT)?;
+    if version != OUTBOUND {
+        return Err(wrong_version(version, OUTBOUND, WHAT));
+    }
+    // vodozemac reads as far as it must and no farther: an Olm session would pass.
+    if bytes.len() != OUTBOUND_LENGTH {
+        return Err(no_pickle(WHAT));
+    }
     GroupSession::from_libolm_pickle(pickle, pickle_key).map_err(|error| describe(&error, WHAT))
 }
 
@@ -47,50 +76,57 @@ pub(crate) fn inbound_group_session(
     pickle_key: &[u8],
 ) -> Result<InboundGroupSession> {
     const WHAT: &str = "inbound Megolm session";
-    check_length(pickle, INBOUND_LENGTH, WHAT)?;
-    InboundGroupSession::from_libolm_pickle(pickle, pickle_key)
+    let (version, bytes) = open(pickle, pickle_key, WHAT)?;
+    // vodozemac reads as far as it must and no farther.
+    let pickle = match (version, bytes.len()) {
+        (INBOUND, INBOUND_LENGTH) => Cow::Borrowed(pickle),
+        (1, OLD_INBOUND_LENGTH) => {
+            let newest = older::inbound_group_session(&bytes, INBOUND);
+            Cow::Owned(envelope::seal(&newest.ok_or_else(|| no_pickle(WHAT))?, pickle_key)?)
+        }
+        (1 | INBOUND, _) => return Err(no_pickle(WHAT)),
+        (found, _) => return Err(wrong_version(found, INBOUND, WHAT)),
+    };
+    InboundGroupSession::from_libolm_pickle(&pickle, pickle_key)
         .map_err(|error| describe(&error, WHAT))
 }
 
-/// How many bytes a pickle's text stands for.
-fn byte_length(pickle: &str) -> usize {
-    let digits = pickle.trim_end_matches('=').len();
-    digits.saturating_mul(3).checked_div(4).unwrap_or_default()
+/// Whether a newer libolm has written this pickle: it is why it was refused, not the store.
+pub(crate) fn is_newer(pickle: &str, pickle_key: &[u8]) -> bool {
+    open(pickle, pickle_key, "pickle").is_ok_and(|(version, _)| version > NEWEST)
 }
 
-/// Tells what cannot be a pickle from one whose key is another.
-fn check_form(pickle: &str, what: &str) -> Result<()> {
-    let ciphertext = byte_length(pickle).saturating_sub(MAC_LENGTH);
-    if ciphertext == 0 || !ciphertext.is_multiple_of(BLOCK_LENGTH) {
-        return Err(no_pickle(what));
-    }
-    Ok(())
-}
-
-/// vodozemac reads as far as it must and no farther: an Olm session would pass as an outbound
-/// Megolm session. These have one length each, and no other pickle has it.
-fn check_length(pickle: &str, length: usize, what: &str) -> Result<()> {
-    let padded = length.next_multiple_of(BLOCK_LENGTH);
-    if byte_length(pickle) != padded.saturating_add(MAC_LENGTH) {
-        return Err(no_pickle(what));
-    }
-    Ok(())
+/// The bytes in a pickle and its version. Here, because vodozemac does not wipe what it has
+/// decrypted if it is of another version.
+fn open(pickle: &str, pickle_key: &[u8], what: &str) -> Result<(u32, Zeroizing<Vec<u8>>)> {
+    let bytes = envelope::open(pickle, pickle_key)?.ok_or_else(|| no_pickle(what))?;
+    let version = bytes.first_chunk().ok_or_else(|| no_pickle(what))?;
+    Ok((u32::from_be_bytes(*version), bytes))
 }
 
 fn no_pickle(what: &str) -> E2eeError {
     E2eeError::invalid_field("pickle", format!("is not libolm's pickle of an {what}"))
 }
 
+fn wrong_version(found: u32, newest: u32, what: &str) -> E2eeError {
+    let problem =
+        format!("has version {found}, and libolm's pickle of an {what} has version {newest}");
+    if found > NEWEST {
+        return E2eeError::NewerFormat {
+            detail: format!("the pickle {problem}"),
+            found,
+            supported: newest,
+        };
+    }
+    E2eeError::invalid_field("pickle", problem)
+}
+
+/// What is wrong with a pickle whose MAC and version are right.
 fn describe(error: &LibolmPickleError, what: &str) -> E2eeError {
     match error {
         LibolmPickleError::Decryption(_) => {
             E2eeError::wrong_key("the pickle key does not fit the pickle")
         }
-        LibolmPickleError::Base64(_) => E2eeError::invalid_field("pickle", "is not valid base64"),
-        LibolmPickleError::Version(expected, found) => E2eeError::invalid_field(
-            "pickle",
-            format!("has version {found}, and libolm's pickle of an {what} has version {expected}"),
-        ),
         _ => no_pickle(what),
     }
 }

@@ -124,6 +124,7 @@ static void account_from_pickle(const matrixe2ee_store *store, from_pickle *f) {
 
 static void account(const matrixe2ee_store *store, const matrixe2ee_account *account) {
     NULL_4(matrixe2ee_account_open, store, "@c:d", "C", &account_out);
+    NULL_4(matrixe2ee_account_open_existing, store, "@c:d", "C", &account_out);
     account_from_pickle(store, matrixe2ee_account_from_libolm_pickle);
     account_from_pickle(store, matrixe2ee_account_from_vodozemac_pickle);
     NULL_2(matrixe2ee_account_user_id, account, &string_out);

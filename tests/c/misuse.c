@@ -227,7 +227,11 @@ static void store_files(void) {
     char *user_id;
     OK(matrixe2ee_store_open_sqlite(path, KEY, sizeof KEY, &store, &error));
     FAILS(STORE_IN_USE, matrixe2ee_store_open_sqlite(path, KEY, sizeof KEY, &second, &error));
+    FAILS(NOT_FOUND, matrixe2ee_account_open_existing(store, "@a:b", "A", &account, &error));
+    CHECK(account == NULL);
     OK(matrixe2ee_account_open(store, "@a:b", "A", &account, &error));
+    matrixe2ee_account_free(account);
+    OK(matrixe2ee_account_open_existing(store, "@a:b", "A", &account, &error));
     /* An account keeps its store open; the last handle closes it. */
     matrixe2ee_store_free(store);
     OK(matrixe2ee_account_user_id(account, &user_id, &error));

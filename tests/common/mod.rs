@@ -125,6 +125,25 @@ pub fn entries(object: &Value) -> Vec<Value> {
     object.as_object().unwrap().iter().map(|(id, key)| json!({ id.as_str(): key })).collect()
 }
 
+/// The body of the next upload, if there is one.
+pub fn upload_request(account: &Account) -> Value {
+    account.keys_upload_request().unwrap().map_or(Value::Null, |body| v(&body))
+}
+
+/// The IDs of the one-time keys in the body of an upload.
+pub fn key_ids(body: &Value) -> Vec<String> {
+    let Some(keys) = body.get("one_time_keys") else { return Vec::new() };
+    keys.as_object().unwrap().keys().cloned().collect()
+}
+
+/// What Synapse answers when it holds another key of that ID.
+pub fn already_exists(key_id: &str) -> String {
+    let error = format!(
+        "One time key {key_id} already exists. Old key: {{\"key\":\"abc\"}}; new key: {{'key': 'def'}}"
+    );
+    json!({"errcode": "M_UNKNOWN", "error": error}).to_string()
+}
+
 /// The `type` of the only ciphertext of an Olm message.
 pub fn message_type(content: &str) -> i64 {
     let content = v(content);

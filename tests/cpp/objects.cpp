@@ -46,6 +46,7 @@ static void a_store_in_a_file_opens_with_its_key() {
   std::string identity_key;
   {
     const Store store = Store::open_sqlite(path, KEY);
+    FAILS(NotFound, Account::open_existing(store, "@a:a.org", "A"));
     identity_key = Account::open(store, "@a:a.org", "A").identity_key();
     FAILS(StoreInUse, Store::open_sqlite(path, KEY));
   }
@@ -60,7 +61,8 @@ static void a_store_in_a_file_opens_with_its_key() {
   Store::open_sqlite(path, text).rekey(vector);
   Store::open_sqlite(path, vector).rekey_with_passphrase("a passphrase");
   const Store store = Store::open_sqlite_with_passphrase(path, "a passphrase");
-  CHECK(Account::open(store, "@a:a.org", "A").identity_key() == identity_key);
+  CHECK(Account::open_existing(store, "@a:a.org", "A").identity_key() == identity_key);
+  FAILS(NotFound, Account::open_existing(store, "@a:a.org", "a"));
   store.shut_down();
   for (const char *end : {"", "-lock"}) CHECK(std::remove((path + end).c_str()) == 0);
   CHECK(std::remove(folder.c_str()) == 0);

@@ -23,6 +23,9 @@ pub struct KeyServer {
     open: Option<String>,
     /// The server has stored the open upload.
     delivered: bool,
+    /// Somebody has claimed a key of it: as soon as a message uses it, the upload is known to have
+    /// arrived and is not repeated.
+    claimed: bool,
     /// An answer is under way, in this batch.
     answering: bool,
     /// The answer to the open upload was given, but the child was killed.
@@ -39,13 +42,20 @@ impl KeyServer {
     pub fn claim(&mut self, rng: &mut StdRng) -> Option<Claimed> {
         let use_fallback = self.unclaimed.is_empty() || rng.random_bool(0.15);
         if let (true, Some(key)) = (use_fallback, self.fallback) {
+            self.note_claim(&key);
             return Some(Claimed { key, is_fallback: true });
         }
         if self.unclaimed.is_empty() {
             return None;
         }
         let key = self.unclaimed.swap_remove(rng.random_range(0..self.unclaimed.len()));
+        self.note_claim(&key);
         Some(Claimed { key, is_fallback: false })
+    }
+
+    fn note_claim(&mut self, key: &Curve25519PublicKey) {
+        let open = self.open.as_deref().filter(|_| self.delivered);
+        self.claimed |= open.is_some_and(|body| body.contains(&key.to_base64()));
     }
 
     pub fn unclaimed(&self) -> usize {
@@ -60,13 +70,12 @@ impl KeyServer {
                 self.in_doubt = false;
                 return Ok(());
             }
-            if !self.in_doubt {
+            if !self.in_doubt && !self.claimed {
                 return Err(format!("SEC-22: the unanswered upload has changed: {open}, {body:?}"));
             }
         }
-        self.open = None;
+        self.close();
         self.in_doubt = false;
-        self.delivered = false;
         let Some(body) = body else { return Ok(()) };
         for kind in ["one_time_keys", "fallback_keys"] {
             for (id, key) in keys_of(body, kind) {
@@ -95,13 +104,11 @@ impl KeyServer {
         self.delivered = true;
     }
 
-    fn close(&mut self, refused: Option<&String>) {
+    /// None of its keys comes again, whether it was taken or refused.
+    fn close(&mut self) {
         let ids = self.open.take().map(|body| keys_of(&body, "one_time_keys")).unwrap_or_default();
-        match refused {
-            Some(id) => drop(self.closed.insert(id.clone())),
-            None => self.closed.extend(ids.into_iter().map(|(id, _)| id)),
-        }
-        self.delivered = false;
+        self.closed.extend(ids.into_iter().map(|(id, _)| id));
+        (self.delivered, self.claimed) = (false, false);
     }
 }
 
@@ -137,23 +144,23 @@ impl World {
         let body = self.server.open.as_deref().unwrap_or_default();
         let refusable = keys_of(body, "one_time_keys").into_iter().next();
         let chance = self.rng.random_range(0..10);
-        let (status, answer, refused) = match refusable {
+        let (status, answer) = match refusable {
             Some((id, _)) if chance == 0 && !self.server.delivered => {
                 let error = format!("One time key {id} already exists. Old key: x; new key: y");
-                (400, json!({ "errcode": "M_UNKNOWN", "error": error }), Some(id))
+                (400, json!({ "errcode": "M_UNKNOWN", "error": error }))
             }
-            _ if chance == 1 => (500, json!({ "errcode": "M_UNKNOWN" }), None),
+            _ if chance == 1 => (500, json!({ "errcode": "M_UNKNOWN" })),
             _ => {
                 self.server.receive();
                 let count = self.server.unclaimed();
-                (200, json!({ "one_time_key_counts": { "signed_curve25519": count } }), None)
+                (200, json!({ "one_time_key_counts": { "signed_curve25519": count } }))
             }
         };
         let op = Op::UploadResponse { status, body: answer.to_string() };
         Task::new(op, move |world, outcome| {
             world.server.answering = false;
             match outcome {
-                Outcome::Done(_) if status != 500 => world.server.close(refused.as_ref()),
+                Outcome::Done(_) if status != 500 => world.server.close(),
                 Outcome::Lost => world.server.in_doubt = status != 500,
                 _ => {}
             }

@@ -44,6 +44,14 @@ pub(super) const BEGINNING: &[Step] = &[
         ..STEP
     },
     Step {
+        name: "receive_key_counts that list the fallback key",
+        call: |world| {
+            let unused = r#"["signed_curve25519"]"#.to_owned();
+            world.account().receive_key_counts(r#"{"signed_curve25519":50}"#, Some(unused))
+        },
+        ..STEP
+    },
+    Step {
         name: "receive_key_counts",
         call: |world| {
             let counts = r#"{"signed_curve25519":40}"#;

@@ -28,6 +28,14 @@ def test_an_account_names_its_device_and_signs_its_keys(alice):
     verify_signed_json(keys, ALICE, "ed25519:ALICE", account.fingerprint_key())
 
 
+def test_a_mistyped_name_opens_no_account_where_one_is_expected(alice):
+    again = Account.open_existing(alice.store, ALICE, "ALICE")
+    assert again.identity_key() == alice.identity_key
+    for user, device in ((ALICE, "alice"), (BOB, "ALICE")):
+        with pytest.raises(E2eeError.NotFound):
+            Account.open_existing(alice.store, user, device)
+
+
 @pytest.mark.parametrize("form", [lambda value: value, json.dumps])
 def test_what_it_signs_can_be_verified_and_not_altered(alice, form):
     signed = alice.account.sign_json(form({"hello": "world", "unsigned": {"age": 1}}))

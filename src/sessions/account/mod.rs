@@ -1,5 +1,6 @@
 //! One device's account: its long-term keys, and the one-time and fallback keys it publishes.
 
+mod answer;
 mod fallback;
 mod import;
 mod life;
@@ -80,6 +81,13 @@ impl Account {
             }
             let state = opening.shared.state.lock(|| opening.load())?;
             opening.account(&state)
+        })
+    }
+
+    /// Loads the account; fails if there is none.
+    pub fn open_existing(store: &Arc<Store>, user_id: &str, device_id: &str) -> Result<Self> {
+        Opening::with(store, user_id, device_id, |opening| {
+            opening.account(&*opening.shared.state.lock(|| opening.load())?)
         })
     }
 
@@ -230,12 +238,16 @@ impl Account {
         fallback::check(self, &state, message, now)?;
         state.change_late(|state, begun| {
             let mut batch = Batch::new();
+            let upload = answer::upload_of(state, &message.one_time_key());
             // vodozemac leaves the account as it was when this fails (P4).
             let created = state
                 .account
                 .create_inbound_session(SessionConfig::version_1(), message.identity_key(), message)
                 .map_err(creation_error)?;
             *begun = true;
+            if let Some(upload) = upload {
+                answer::accept_unanswered(state, &upload);
+            }
             fallback::record_use(self, state, message, now, &mut batch)?;
             self.put(state, &mut batch)?;
             let result = store(created.session, created.plaintext, &mut batch)?;

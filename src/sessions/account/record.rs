@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use vodozemac::olm::{Account as OlmAccount, AccountPickle};
 
+use super::answer::Refusals;
 use super::fallback::FallbackState;
 use crate::error::Result;
 use crate::store::{Batch, RecordKey, Vault};
@@ -44,8 +45,14 @@ pub(super) struct Published {
     pub(super) one_time_keys: Option<u64>,
     /// The upload that has not been answered: repeated byte for byte (SEC-22).
     pub(super) open_upload: Option<OpenUpload>,
+    /// A message has used a key of the last upload, which so has arrived; the server's answer to
+    /// it may follow.
+    #[serde(default)]
+    pub(super) answer_awaited: bool,
     /// One-time key IDs that the server refuses because it has had them before (S8).
     pub(super) skipped: BTreeSet<String>,
+    #[serde(default)]
+    pub(super) refusals: Refusals,
     pub(super) fallback: FallbackState,
 }
 

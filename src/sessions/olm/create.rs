@@ -33,6 +33,8 @@ impl OlmChannel {
     ) -> Result<Self> {
         let _entered = account.enter()?;
         let device = DeviceKeys::read(recipient_device_keys)?;
+        let device_id = Some(device.device_id.as_str());
+        Self::refuse_own(account, &device.user_id, &device.identity_key, device_id)?;
         let one_time_key = read_one_time_key(
             recipient_one_time_key,
             &device.user_id,
@@ -70,6 +72,7 @@ impl OlmChannel {
         if let Some(device_id) = known.device_id {
             check_device_id("partner_device_id", device_id)?;
         }
+        Self::refuse_own(account, partner_user_id, &key, known.device_id)?;
         let fingerprint = match known.fingerprint_key {
             None => Fingerprint::Unknown,
             Some(text) => {

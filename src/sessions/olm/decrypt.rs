@@ -103,9 +103,9 @@ impl OlmChannel {
             put_session(self, &session, &mut batch)?;
             let moved = index != state.sessions.len();
             state.sessions.push(session);
-            let fingerprint = state.fingerprint;
+            let before = (state.fingerprint, state.device_id.clone());
             let event = receive_plaintext(self, state, plaintext);
-            if moved || state.fingerprint != fingerprint {
+            if moved || (state.fingerprint, &state.device_id) != (before.0, &before.1) {
                 put_channel(self, state, &mut batch)?;
             }
             self.account.vault().commit(batch)?;

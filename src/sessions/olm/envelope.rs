@@ -4,7 +4,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{ChannelState, FingerprintKey, OlmChannel};
+use super::{ChannelState, Fingerprint, FingerprintKey, OlmChannel};
 use crate::base::json::{self, EVENT_LIMIT, Object};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
@@ -142,9 +142,17 @@ fn check_device_keys(
         "sender_device_keys hold another identity key"
     } else if device_keys.fingerprint_key.as_bytes() != fingerprint_key.as_bytes() {
         "sender_device_keys hold another fingerprint key"
-    } else if state.device_id.as_ref().is_some_and(|known| *known != device_keys.device_id) {
-        "sender_device_keys belong to another device"
+    } else if device_keys.user_id == channel.account.user_id()
+        && device_keys.device_id == channel.account.device_id()
+    {
+        "sender_device_keys belong to this device"
     } else {
+        // A device ID may change while the keys stay. What the caller said of it counts more than
+        // what the device says of itself.
+        let given = matches!(state.fingerprint, Fingerprint::Verified(_));
+        if !given || state.device_id.is_none() {
+            state.device_id = Some(device_keys.device_id.clone());
+        }
         state.sender_device_keys = Some(known);
         return Ok(());
     };

@@ -69,6 +69,7 @@ impl OlmChannel {
         partner_identity_key: &str,
     ) -> Result<Self> {
         let partner_key = public_keys::curve25519("partner_identity_key", partner_identity_key)?;
+        Self::refuse_own(account, partner_user_id, &partner_key, None)?;
         Self::named(account, partner_user_id, partner_key)
     }
 

@@ -72,6 +72,22 @@ impl OlmChannel {
         })
     }
 
+    /// Refuses this account itself as the other device, by its key, or by its name with whatever
+    /// key: a session with itself would answer itself, and its name cannot be another device's.
+    fn refuse_own(
+        account: &Account,
+        user_id: &str,
+        identity_key: &Curve25519PublicKey,
+        device_id: Option<&str>,
+    ) -> Result<()> {
+        let own_name = user_id == account.user_id() && device_id == Some(account.device_id());
+        if own_name || identity_key.as_bytes() == account.identity_public_key().as_bytes() {
+            let problem = "is this account's own device, with which it has no channel";
+            return Err(E2eeError::invalid_field("partner", problem));
+        }
+        Ok(())
+    }
+
     /// Names a channel and creates it; again, if it was erased in between.
     fn create<R>(
         account: &Arc<Account>,
@@ -147,7 +163,9 @@ impl OlmChannel {
         })
     }
 
-    /// Takes the other device's keys: its fingerprint counts as verified from now on (D26).
+    /// Takes the other device's keys: its fingerprint counts as verified from now on (D26). Its
+    /// device ID may have changed, as a new login of an old store changes it; the fingerprint
+    /// may not.
     pub fn set_partner_device_keys(&self, device_keys: &Object) -> Result<()> {
         let _entered = self.enter()?;
         let device_keys = DeviceKeys::read(device_keys)?;
@@ -157,10 +175,14 @@ impl OlmChannel {
         if device_keys.identity_key.as_bytes() != self.partner_identity_key.as_bytes() {
             return Err(E2eeError::invalid_field("keys", "hold another identity key"));
         }
+        let device_id = Some(device_keys.device_id.as_str());
+        Self::refuse_own(
+            &self.account,
+            &device_keys.user_id,
+            &device_keys.identity_key,
+            device_id,
+        )?;
         let mut state = self.state()?;
-        if state.device_id.as_ref().is_some_and(|known| *known != device_keys.device_id) {
-            return Err(E2eeError::invalid_field("device_id", "is not the channel's device"));
-        }
         let fingerprint_key = device_keys.fingerprint_key.into();
         state.fingerprint.check(fingerprint_key)?;
         state.change(|state| {
@@ -173,6 +195,9 @@ impl OlmChannel {
     /// Adds a session made from a claimed one-time key; it is the next to be used (O7, D23).
     pub fn add_outbound_olm_session(&self, one_time_key: &Object) -> Result<()> {
         let _entered = self.enter()?;
+        // Earlier versions made such channels.
+        let (user_id, identity_key) = (&self.partner_user_id, &self.partner_identity_key);
+        Self::refuse_own(&self.account, user_id, identity_key, None)?;
         let mut state = self.state()?;
         let (Some(device_id), Fingerprint::Verified(fingerprint_key)) =
             (state.device_id.clone(), state.fingerprint)

@@ -56,6 +56,10 @@ final class AccountTests: XCTestCase {
         let again = try Store.openSqlite(at: file, key: storeKey)
         let account = try Person.alice(in: again).account
         XCTAssertEqual(try account.identityKey(), identityKey)
+        let (user, device) = try (account.userId(), account.deviceId())
+        let existing = try Account.openExisting(store: again, userId: user, deviceId: device)
+        XCTAssertEqual(try existing.identityKey(), identityKey)
+        expect("NOT_FOUND", try Account.openExisting(store: again, userId: user, deviceId: "X"))
         try account.erase()
         expect("NOT_FOUND", try account.deviceKeys())
         XCTAssertNotEqual(try Person.alice(in: again).account.identityKey(), identityKey)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::InboundMegolmSession;
 use super::decrypt::{Decrypted, Opened};
-use crate::error::{E2eeError, Result};
+use crate::error::{E2eeError, Result, cut};
 use crate::sessions::account::Account;
 use crate::store::collections::INBOUND_REPLAYS;
 use crate::store::{Batch, RecordKey, RecordPrefix};
@@ -32,7 +32,7 @@ impl Use {
         Err(E2eeError::Replay {
             detail: "the message index was already used by another event".to_owned(),
             message_index,
-            event_id: self.event_id.clone(),
+            event_id: cut(&self.event_id),
         })
     }
 }

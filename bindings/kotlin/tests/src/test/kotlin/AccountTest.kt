@@ -21,6 +21,13 @@ class AccountTest {
     }
 
     @Test
+    fun `a mistyped name opens no account where one is expected`() {
+        val alice = alice()
+        assertEquals(alice.identityKey, Account.openExisting(alice.store, ALICE, "ALICE").identityKey())
+        assertThrows<E2eeException.NotFound> { Account.openExisting(alice.store, ALICE, "alice") }
+    }
+
+    @Test
     fun `what it signs can be verified`() {
         val alice = alice()
         val signed = alice.account.signJson("""{"one": 1}""")
