@@ -68,6 +68,8 @@
  * freeing them there does nothing to what they stand for. The child may open a
  * store of its own, but not a file that the parent has open. If other threads
  * were running at the fork, the C library and SQLite ask it to call exec() soon.
+ * Process IDs play no part: a child in another namespace is noticed, too. Only a
+ * child that shares its parent's memory (vfork()) must not call the library.
  *
  * A first program: open a store, open the account on it, upload what
  * matrixe2ee_account_keys_upload_request() gives, and tell the account the

@@ -24,7 +24,7 @@ compile_error!(
 );
 
 mod base;
-// The only unsafe code of the crate.
+// The only unsafe code of the crate, but for three calls of the system in base/fork.rs.
 #[cfg(feature = "capi")]
 #[allow(unsafe_code)]
 mod capi;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::fork;
 use crate::error::{E2eeError, Result};
 
 /// A source of the current time.
@@ -54,12 +55,13 @@ impl RandomBytes for SystemRandom {
     }
 }
 
-/// The process that something was made in, to notice a `fork()`.
+/// The process that something was made in, to notice a `fork()`. Process IDs do not tell: parent
+/// and child can have the same one, in two namespaces or one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Process(u32);
+pub(crate) struct Process(u64);
 
 thread_local! {
-    static LAST_PROCESS: Cell<u32> = const { Cell::new(0) };
+    static LAST_PROCESS: Cell<u64> = const { Cell::new(0) };
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
     static CONFIRMED: Cell<bool> = const { Cell::new(false) };
 }
@@ -73,14 +75,36 @@ impl Process {
     /// So does every thread at its first call: the host may have drawn from the same
     /// generator before it forked.
     pub(crate) fn current() -> Result<Self> {
-        let id = process_id();
-        let last = LAST_PROCESS.replace(id);
-        if last != id {
+        let generation = generation();
+        if LAST_PROCESS.get() != generation {
             rand::rng()
                 .reseed()
                 .map_err(|_| E2eeError::store_io("the system gave no random bytes"))?;
+            LAST_PROCESS.set(generation);
         }
-        Ok(Self(id))
+        Ok(Self(generation))
+    }
+
+    /// The current process, for something that draws no random numbers.
+    pub(crate) fn here() -> Self {
+        Self(generation())
+    }
+
+    /// Whether this is still the current process.
+    pub(crate) fn is_current(self) -> bool {
+        self.0 == generation()
+    }
+
+    /// As a number; 0 is no process.
+    #[cfg(feature = "capi")]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// A process that nothing was made in.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(0)
     }
 
     /// Fails with `FORKED` unless this is still the current process.
@@ -94,13 +118,13 @@ impl Process {
 }
 
 #[cfg(not(test))]
-fn process_id() -> u32 {
-    std::process::id()
+fn generation() -> u64 {
+    fork::generation()
 }
 
 #[cfg(test)]
-fn process_id() -> u32 {
-    if FORKED.get() { !std::process::id() } else { std::process::id() }
+fn generation() -> u64 {
+    if FORKED.get() { !fork::generation() } else { fork::generation() }
 }
 
 #[cfg(test)]

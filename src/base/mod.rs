@@ -2,6 +2,7 @@
 //! surroundings.
 
 pub(crate) mod environment;
+mod fork;
 pub(crate) mod identifiers;
 pub(crate) mod json;
 pub(crate) mod parallel;

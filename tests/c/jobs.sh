@@ -170,6 +170,7 @@ status=$?
 seconds=$(($(date +%s) - start))
 if [ $status = 0 ]; then
     echo "ok      $* (${seconds} s)"
+    grep '^SKIPPED:' "$place/log"
 else
     printf 'FAILED  %s\n%s\n' "$*" "$(tail -40 "$place/log" | sed 's/^/        /')"
 fi
