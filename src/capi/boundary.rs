@@ -179,23 +179,6 @@ pub(super) unsafe fn secret_text(name: &str, value: *const u8, length: usize) ->
     })
 }
 
-/// Copies a table of functions.
-///
-/// SAFETY: `table` must be NULL or point to at least the size that it states, and `T` must begin
-/// with that size.
-pub(super) unsafe fn table<T: Copy>(name: &str, table: *const T) -> Result<T> {
-    if table.is_null() {
-        return Err(E2eeError::null_pointer(format!("{name} is NULL")));
-    }
-    // SAFETY: not NULL, and the caller promises that the size comes first.
-    let struct_size = unsafe { table.cast::<usize>().read_unaligned() };
-    if struct_size < size_of::<T>() {
-        return Err(E2eeError::invalid_length(format!("the struct_size of {name} is too small")));
-    }
-    // SAFETY: the table states that it is at least this large.
-    Ok(unsafe { table.read_unaligned() })
-}
-
 /// Reads a number that may be left out with -1.
 pub(super) fn optional_number<N: TryFrom<i64>>(name: &str, value: i64) -> Result<Option<N>> {
     if value == -1 {

@@ -21,6 +21,7 @@ mod slots;
 mod store;
 mod store_backend;
 mod strings;
+mod tables;
 mod tickets;
 
 #[cfg(test)]
