@@ -66,7 +66,7 @@ test:
 lib:
 	@tools/need.sh cargo gcc binutils
 	$(CARGO) rustc --locked --release --lib --crate-type staticlib \
-	    --no-default-features --features $(FEATURES) --target-dir $(TARGET_DIR)
+	    --no-default-features --features $(FEATURES),hardened-alloc --target-dir $(TARGET_DIR)
 	@CC='$(CC)' LD='$(LD)' AR='$(AR)' tools/link.sh $(TARGET_DIR)/release/libmatrixe2ee.a $(LIBS) \
 	    $(SOVERSION) $(STATIC_LIBS)
 

@@ -48,6 +48,8 @@
  * SECRETS. Keys go in as pointer and length and are copied; wipe your own copy
  * after the call, with matrixe2ee_wipe(). Wipe, too, what you copy out of
  * texts: plaintexts and room keys. Error texts never hold keys or plaintexts.
+ * The library wipes all memory that it frees, and after calls that read or write
+ * JSON or records the 64 KiB of the stack below them.
  *
  * DURABILITY. What a call says is on disk on return has been synced. A
  * ciphertext is given out only after the state that forbids using its key again

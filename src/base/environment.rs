@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rand::Rng;
+use rand::rngs::ThreadRng;
+
 use super::fork;
 use crate::error::{E2eeError, Result};
 
@@ -61,6 +64,8 @@ impl RandomBytes for SystemRandom {
 pub(crate) struct Process(u64);
 
 thread_local! {
+    /// The generator that vodozemac draws keys from, too: all of a thread are one.
+    static GENERATOR: ThreadRng = rand::rng();
     static LAST_PROCESS: Cell<u64> = const { Cell::new(0) };
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
     static CONFIRMED: Cell<bool> = const { Cell::new(false) };
@@ -77,8 +82,8 @@ impl Process {
     pub(crate) fn current() -> Result<Self> {
         let generation = generation();
         if LAST_PROCESS.get() != generation {
-            rand::rng()
-                .reseed()
+            GENERATOR
+                .with(|generator| generator.clone().reseed())
                 .map_err(|_| E2eeError::store_io("the system gave no random bytes"))?;
             LAST_PROCESS.set(generation);
         }
@@ -115,6 +120,18 @@ impl Process {
             Err(E2eeError::forked("this handle was made before fork(); open a store of your own"))
         }
     }
+}
+
+/// What the generator draws in one go, of which each drawing takes its part.
+const DRAWN_AT_ONCE: usize = 256;
+
+/// Overwrites the keys that were drawn on this thread, where the generator still has them (SEC-108).
+pub(crate) fn forget_drawn() {
+    let draw = |generator: &ThreadRng| {
+        generator.clone().fill_bytes(std::hint::black_box(&mut [0; DRAWN_AT_ONCE]));
+    };
+    // The thread may be ending: what it has for itself, the generator too, goes one by one.
+    let _ = GENERATOR.try_with(draw);
 }
 
 #[cfg(not(test))]
@@ -184,5 +201,37 @@ pub(crate) fn read_clock(clock: &Arc<dyn Clock>) -> Result<i64> {
         Ok(now) if now >= 0 => Ok(now),
         Ok(_) => Err(E2eeError::clock_failed("the clock gave a negative time")),
         Err(_) => Err(E2eeError::clock_failed("the clock failed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handle that a program keeps for each thread, and whose end writes something.
+    struct Kept;
+
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            forget_drawn();
+        }
+    }
+
+    thread_local! {
+        static KEPT: Kept = const { Kept };
+    }
+
+    #[test]
+    fn a_thread_that_ends_can_still_write() {
+        for kept_first in [true, false] {
+            // A panic at this end would end the process.
+            let thread = std::thread::spawn(move || {
+                if kept_first {
+                    KEPT.with(|_| ());
+                }
+                Process::current().map(|_| KEPT.with(|_| ()))
+            });
+            assert!(thread.join().is_ok_and(|called| called.is_ok()));
+        }
     }
 }

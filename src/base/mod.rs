@@ -7,3 +7,4 @@ pub(crate) mod identifiers;
 pub(crate) mod json;
 pub(crate) mod parallel;
 pub(crate) mod public_keys;
+pub(crate) mod traces;

@@ -13,6 +13,7 @@ use zeroize::Zeroize;
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::strings;
 use super::tickets::{self, Ticketed};
+use crate::base::traces;
 use crate::error::{E2eeError, Result};
 
 /// The longest key or passphrase that is accepted.
@@ -104,7 +105,7 @@ pub(super) unsafe fn perform(
     err: *mut *mut matrixe2ee_error,
     body: impl FnOnce() -> Result<()>,
 ) -> matrixe2ee_status {
-    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+    let result = traces::without(|| catch_unwind(AssertUnwindSafe(body))).unwrap_or_else(|panic| {
         // The panic's text may hold data, and its end may panic again.
         std::mem::forget(panic);
         Err(E2eeError::panic("internal error"))

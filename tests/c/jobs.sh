@@ -58,6 +58,16 @@ nothing_untried() {
     return $missing
 }
 
+# Without sanitizers and valgrind: what the program looks for would be in their memory, too.
+memory() {
+    for compiler in gcc clang; do
+        for library in "$libs" "$static"; do
+            # shellcheck disable=SC2086
+            build $compiler c11 tests/c/plain/memory.c -O1 $library && "$place/program" || return 1
+        done
+    done
+}
+
 # The listed functions and nothing else: in the shared library with their version, in the static one as
 # its only global symbols.
 exports() {
