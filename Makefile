@@ -36,9 +36,10 @@ CARGO ?= cargo
 FEATURES ?= capi,bundled-sqlite
 # A folder of its own: other feature sets would rebuild everything.
 TARGET_DIR ?= target/capi
-RELEASE := $(TARGET_DIR)/release
+# The libraries as they are installed.
+LIBS := $(TARGET_DIR)/lib
 # What a program needs beside the static library (rustc --print native-static-libs).
-STATIC_LIBS := -lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
+STATIC_LIBS := $(if $(findstring bundled-sqlite,$(FEATURES)),,-lsqlite3 )-lgcc_s -lutil -lrt -lpthread -lm -ldl -lc
 
 FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
             -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' \
@@ -63,17 +64,19 @@ test:
 
 # `cargo build` would leave out link-time optimisation, because the crate is a Rust library too.
 lib:
-	@tools/need.sh cargo
-	$(CARGO) rustc --locked --release --lib --crate-type cdylib,staticlib \
-	    --no-default-features --features $(FEATURES) --target-dir $(TARGET_DIR)
+	@tools/need.sh cargo gcc binutils
+	$(CARGO) rustc --locked --release --lib --crate-type staticlib \
+	    --no-default-features --features $(FEATURES),hardened-alloc --target-dir $(TARGET_DIR)
+	@CC='$(CC)' LD='$(LD)' AR='$(AR)' tools/link.sh $(TARGET_DIR)/release/libmatrixe2ee.a $(LIBS) \
+	    $(SOVERSION) $(STATIC_LIBS)
 
 install: lib
 	install -d $(DESTDIR)$(INCLUDEDIR)/matrixe2ee $(DESTDIR)$(LIBDIR)/pkgconfig \
 	    $(DESTDIR)$(LIBDIR)/cmake/matrixe2ee
 	install -m 644 include/matrixe2ee.h include/matrixe2ee.hpp $(DESTDIR)$(INCLUDEDIR)/
 	install -m 644 include/matrixe2ee/*.hpp $(DESTDIR)$(INCLUDEDIR)/matrixe2ee/
-	install -m 644 $(RELEASE)/libmatrixe2ee.a $(DESTDIR)$(LIBDIR)/
-	install -m 755 $(RELEASE)/libmatrixe2ee.so $(DESTDIR)$(LIBDIR)/libmatrixe2ee.so.$(VERSION)
+	install -m 644 $(LIBS)/libmatrixe2ee.a $(DESTDIR)$(LIBDIR)/
+	install -m 755 $(LIBS)/libmatrixe2ee.so $(DESTDIR)$(LIBDIR)/libmatrixe2ee.so.$(VERSION)
 	ln -sf libmatrixe2ee.so.$(VERSION) $(DESTDIR)$(LIBDIR)/libmatrixe2ee.so.$(SOVERSION)
 	ln -sf libmatrixe2ee.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libmatrixe2ee.so
 	$(FILL) packaging/matrixe2ee.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/matrixe2ee.pc
@@ -143,7 +146,8 @@ test-core:
 	$(CARGO) run --locked --example alice_and_bob
 
 test-c: lib
-	@tools/need.sh gcc g++ clang valgrind cmake pkg-config jansson nlohmann-json doxygen python3
+	@tools/need.sh gcc g++ clang valgrind cmake pkg-config jansson nlohmann-json doxygen python3 \
+	    abidiff
 	tests/c/run.sh
 
 test-bindings: bindings

@@ -48,6 +48,8 @@
  * SECRETS. Keys go in as pointer and length and are copied; wipe your own copy
  * after the call, with matrixe2ee_wipe(). Wipe, too, what you copy out of
  * texts: plaintexts and room keys. Error texts never hold keys or plaintexts.
+ * The library wipes all memory that it frees, and after calls that read or write
+ * JSON or records the 64 KiB of the stack below them.
  *
  * DURABILITY. What a call says is on disk on return has been synced. A
  * ciphertext is given out only after the state that forbids using its key again
@@ -68,6 +70,8 @@
  * freeing them there does nothing to what they stand for. The child may open a
  * store of its own, but not a file that the parent has open. If other threads
  * were running at the fork, the C library and SQLite ask it to call exec() soon.
+ * Process IDs play no part: a child in another namespace is noticed, too. Only a
+ * child that shares its parent's memory (vfork()) must not call the library.
  *
  * A first program: open a store, open the account on it, upload what
  * matrixe2ee_account_keys_upload_request() gives, and tell the account the
@@ -283,7 +287,10 @@ typedef struct matrixe2ee_store_change {
 ///
 /// tests/c/store_contract.h tries these rules on any backend.
 typedef struct matrixe2ee_store_backend {
-  /// sizeof(matrixe2ee_store_backend).
+  /// sizeof(matrixe2ee_store_backend). Later versions of the library may add
+  /// functions, all of them optional, at the end: a program that was compiled
+  /// without them goes on working, and what a library does not know it does
+  /// not call.
   size_t struct_size;
   /// Passed to all functions; may be NULL.
   void *userdata;
@@ -325,7 +332,7 @@ typedef struct matrixe2ee_store_backend {
 /// several threads at once, and must not throw C++ exceptions or longjmp out.
 /// A call of this library from inside them answers MATRIXE2EE_STATUS_BUSY.
 typedef struct matrixe2ee_clock {
-  /// sizeof(matrixe2ee_clock).
+  /// sizeof(matrixe2ee_clock); it grows as that of matrixe2ee_store_backend.
   size_t struct_size;
   /// Passed to both functions; may be NULL.
   void *userdata;
@@ -558,7 +565,7 @@ matrixe2ee_status matrixe2ee_store_rekey_with_passphrase(
 ///
 /// The table is copied during the call; what userdata points to must live until
 /// destroy is called. The table is refused if out, backend, get, scan or commit
-/// is NULL (NULL_POINTER) or if struct_size is too small (INVALID_LENGTH);
+/// is NULL (NULL_POINTER) or if struct_size is none that a version has (INVALID_LENGTH);
 /// destroy is then not called. In every other case it is called exactly once, on
 /// any thread and never while another function of the backend runs: before this
 /// call returns if the call fails for another reason, and otherwise inside
@@ -585,7 +592,7 @@ matrixe2ee_status matrixe2ee_store_foreign(
 ///
 /// The table is copied during the call; what userdata points to must live until
 /// destroy is called. The table is refused if clock is NULL or now_ms is NULL
-/// (NULL_POINTER) or if struct_size is too small (INVALID_LENGTH); destroy is
+/// (NULL_POINTER) or if struct_size is none that a version has (INVALID_LENGTH); destroy is
 /// then not called. In every other case it is called exactly once: before this
 /// call returns if the call fails for another reason, and otherwise when
 /// another clock takes its place or the last handle on the store has been

@@ -3,6 +3,10 @@
 //!
 //! The objects at the crate's root take and give JSON text; every language has the same ones.
 //! [`typed`] is the core behind them.
+//!
+//! Keys that are kept are wiped when they are dropped. What passes through short-lived texts on the way
+//! is wiped by an allocator: the libraries for other languages have one; a program in Rust turns on the
+//! feature `hardened-alloc`, or has one like it.
 
 #![deny(missing_docs, unsafe_code)]
 #![cfg_attr(
@@ -24,7 +28,7 @@ compile_error!(
 );
 
 mod base;
-// The only unsafe code of the crate.
+// The only unsafe code of the crate, but for three calls of the system in base/fork.rs.
 #[cfg(feature = "capi")]
 #[allow(unsafe_code)]
 mod capi;
@@ -60,6 +64,13 @@ pub mod typed {
     };
     pub use crate::store::Store;
 }
+
+/// JSON, plaintexts and keys pass through many short-lived texts, here and in the crates below: none
+/// leaves a copy in freed memory (SEC-108).
+#[cfg(feature = "hardened-alloc")]
+#[global_allocator]
+static ALLOCATOR: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
 
 #[cfg(feature = "uniffi")]
 uniffi::setup_scaffolding!("matrixe2ee");

@@ -8,8 +8,8 @@ use matrixe2ee::{Account, InboundMegolmSession, OlmChannel, OutboundMegolmSessio
 
 /// The sets of features that are shipped (c-abi.md).
 const BUILDS: [&[&str]; 3] = [
-    &["--no-default-features", "--features", "capi,bundled-sqlite"],
-    &["--no-default-features", "--features", "capi"],
+    &["--no-default-features", "--features", "capi,hardened-alloc,bundled-sqlite"],
+    &["--no-default-features", "--features", "capi,hardened-alloc"],
     &["--no-default-features", "--features", "uniffi,bundled-sqlite"],
 ];
 
@@ -59,6 +59,17 @@ fn every_build_wipes_keys_from_memory() {
             }
         }
     }
+}
+
+#[test]
+fn what_other_languages_are_given_wipes_all_memory_and_a_rust_program_has_the_choice() {
+    for build in BUILDS {
+        assert!(packages(build).contains_key("zeroizing-alloc"), "{build:?}"); // SEC-108
+    }
+    // A program has one allocator, and it is not a library's to say which.
+    assert!(!packages(&[]).contains_key("zeroizing-alloc"));
+    let makefile = include_str!("../Makefile");
+    assert!(makefile.contains("--features $(FEATURES),hardened-alloc "));
 }
 
 #[test]

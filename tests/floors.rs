@@ -7,8 +7,10 @@ use std::fs;
 use std::path::Path;
 
 /// The rooms from the lowest on, as paths below `src`.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 20] = [
     "error",
+    "base::fork",
+    "base::traces",
     "base::environment",
     "base::parallel",
     "base::json",

@@ -11,6 +11,7 @@ package_of() {
         nlohmann-json) echo nlohmann-json3-dev ;;
         venv) echo python3-venv ;;
         mvn) echo maven ;;
+        abidiff) echo abigail-tools ;;
         javac) echo default-jdk-headless ;;
         *) echo "$1" ;;
     esac

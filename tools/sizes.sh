@@ -21,8 +21,8 @@ row() {
 }
 
 printf '%-42s %10s %10s\n' artefact stripped gzip
-row "C and C++, shared: libmatrixe2ee.so" target/capi/release/libmatrixe2ee.so strip
-row "C and C++, static: libmatrixe2ee.a" target/capi/release/libmatrixe2ee.a strip --strip-debug
+row "C and C++, shared: libmatrixe2ee.so" target/capi/lib/libmatrixe2ee.so strip
+row "C and C++, static: libmatrixe2ee.a" target/capi/lib/libmatrixe2ee.a strip --strip-debug
 row "Python, Kotlin, Swift: libmatrixe2ee.so" bindings/generated/library/libmatrixe2ee.so strip
 for file in bindings/python/dist/*.whl; do
     row "Python: $(basename "$file" | cut -c 1-33)" "$file"

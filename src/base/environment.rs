@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rand::Rng;
+use rand::rngs::ThreadRng;
+
+use super::fork;
 use crate::error::{E2eeError, Result};
 
 /// A source of the current time.
@@ -54,12 +58,15 @@ impl RandomBytes for SystemRandom {
     }
 }
 
-/// The process that something was made in, to notice a `fork()`.
+/// The process that something was made in, to notice a `fork()`. Process IDs do not tell: parent
+/// and child can have the same one, in two namespaces or one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Process(u32);
+pub(crate) struct Process(u64);
 
 thread_local! {
-    static LAST_PROCESS: Cell<u32> = const { Cell::new(0) };
+    /// The generator that vodozemac draws keys from, too: all of a thread are one.
+    static GENERATOR: ThreadRng = rand::rng();
+    static LAST_PROCESS: Cell<u64> = const { Cell::new(0) };
     static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
     static CONFIRMED: Cell<bool> = const { Cell::new(false) };
 }
@@ -73,14 +80,36 @@ impl Process {
     /// So does every thread at its first call: the host may have drawn from the same
     /// generator before it forked.
     pub(crate) fn current() -> Result<Self> {
-        let id = process_id();
-        let last = LAST_PROCESS.replace(id);
-        if last != id {
-            rand::rng()
-                .reseed()
+        let generation = generation();
+        if LAST_PROCESS.get() != generation {
+            GENERATOR
+                .with(|generator| generator.clone().reseed())
                 .map_err(|_| E2eeError::store_io("the system gave no random bytes"))?;
+            LAST_PROCESS.set(generation);
         }
-        Ok(Self(id))
+        Ok(Self(generation))
+    }
+
+    /// The current process, for something that draws no random numbers.
+    pub(crate) fn here() -> Self {
+        Self(generation())
+    }
+
+    /// Whether this is still the current process.
+    pub(crate) fn is_current(self) -> bool {
+        self.0 == generation()
+    }
+
+    /// As a number; 0 is no process.
+    #[cfg(feature = "capi")]
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// A process that nothing was made in.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        Self(0)
     }
 
     /// Fails with `FORKED` unless this is still the current process.
@@ -93,14 +122,26 @@ impl Process {
     }
 }
 
+/// What the generator draws in one go, of which each drawing takes its part.
+const DRAWN_AT_ONCE: usize = 256;
+
+/// Overwrites the keys that were drawn on this thread, where the generator still has them (SEC-108).
+pub(crate) fn forget_drawn() {
+    let draw = |generator: &ThreadRng| {
+        generator.clone().fill_bytes(std::hint::black_box(&mut [0; DRAWN_AT_ONCE]));
+    };
+    // The thread may be ending: what it has for itself, the generator too, goes one by one.
+    let _ = GENERATOR.try_with(draw);
+}
+
 #[cfg(not(test))]
-fn process_id() -> u32 {
-    std::process::id()
+fn generation() -> u64 {
+    fork::generation()
 }
 
 #[cfg(test)]
-fn process_id() -> u32 {
-    if FORKED.get() { !std::process::id() } else { std::process::id() }
+fn generation() -> u64 {
+    if FORKED.get() { !fork::generation() } else { fork::generation() }
 }
 
 #[cfg(test)]
@@ -160,5 +201,37 @@ pub(crate) fn read_clock(clock: &Arc<dyn Clock>) -> Result<i64> {
         Ok(now) if now >= 0 => Ok(now),
         Ok(_) => Err(E2eeError::clock_failed("the clock gave a negative time")),
         Err(_) => Err(E2eeError::clock_failed("the clock failed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A handle that a program keeps for each thread, and whose end writes something.
+    struct Kept;
+
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            forget_drawn();
+        }
+    }
+
+    thread_local! {
+        static KEPT: Kept = const { Kept };
+    }
+
+    #[test]
+    fn a_thread_that_ends_can_still_write() {
+        for kept_first in [true, false] {
+            // A panic at this end would end the process.
+            let thread = std::thread::spawn(move || {
+                if kept_first {
+                    KEPT.with(|_| ());
+                }
+                Process::current().map(|_| KEPT.with(|_| ()))
+            });
+            assert!(thread.join().is_ok_and(|called| called.is_ok()));
+        }
     }
 }

@@ -2,7 +2,9 @@
 //! surroundings.
 
 pub(crate) mod environment;
+mod fork;
 pub(crate) mod identifiers;
 pub(crate) mod json;
 pub(crate) mod parallel;
 pub(crate) mod public_keys;
+pub(crate) mod traces;

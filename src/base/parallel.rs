@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{self, Builder};
 
+use super::traces;
 use crate::error::{E2eeError, Result};
 
 /// A thread costs about as much as one message: each has to have this many to do.
@@ -39,12 +40,13 @@ fn map_on<T: Send, R: Send>(
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     let run = || {
         let all = || {
+            traces::leave();
             while let Some((task, result)) = next() {
                 *result = Some(work(task));
             }
         };
         // The panic's text may hold data, and its end may panic again.
-        catch_unwind(AssertUnwindSafe(all)).unwrap_or_else(std::mem::forget);
+        traces::without(|| catch_unwind(AssertUnwindSafe(all))).unwrap_or_else(std::mem::forget);
     };
     thread::scope(|scope| {
         for _ in 1..threads {

@@ -13,6 +13,7 @@ use zeroize::Zeroize;
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::strings;
 use super::tickets::{self, Ticketed};
+use crate::base::traces;
 use crate::error::{E2eeError, Result};
 
 /// The longest key or passphrase that is accepted.
@@ -104,7 +105,7 @@ pub(super) unsafe fn perform(
     err: *mut *mut matrixe2ee_error,
     body: impl FnOnce() -> Result<()>,
 ) -> matrixe2ee_status {
-    let result = catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
+    let result = traces::without(|| catch_unwind(AssertUnwindSafe(body))).unwrap_or_else(|panic| {
         // The panic's text may hold data, and its end may panic again.
         std::mem::forget(panic);
         Err(E2eeError::panic("internal error"))
@@ -177,23 +178,6 @@ pub(super) unsafe fn secret_text(name: &str, value: *const u8, length: usize) ->
         error.into_bytes().zeroize();
         E2eeError::invalid_utf8(format!("{name} is not UTF-8"))
     })
-}
-
-/// Copies a table of functions.
-///
-/// SAFETY: `table` must be NULL or point to at least the size that it states, and `T` must begin
-/// with that size.
-pub(super) unsafe fn table<T: Copy>(name: &str, table: *const T) -> Result<T> {
-    if table.is_null() {
-        return Err(E2eeError::null_pointer(format!("{name} is NULL")));
-    }
-    // SAFETY: not NULL, and the caller promises that the size comes first.
-    let struct_size = unsafe { table.cast::<usize>().read_unaligned() };
-    if struct_size < size_of::<T>() {
-        return Err(E2eeError::invalid_length(format!("the struct_size of {name} is too small")));
-    }
-    // SAFETY: the table states that it is at least this large.
-    Ok(unsafe { table.read_unaligned() })
 }
 
 /// Reads a number that may be left out with -1.

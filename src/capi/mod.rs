@@ -4,8 +4,8 @@
 //! the result over, all inside `boundary`. The doc comments are the text of the
 //! header, so they speak to C programmers.
 //!
-//! This is the only place of the crate with `unsafe`. What the functions rely
-//! on is what the header's first part asks of the caller.
+//! This is the only place of the crate with `unsafe`, beside `base/fork.rs`. What
+//! the functions rely on is what the header's first part asks of the caller.
 
 // A "# Safety" heading would be copied into the header.
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
@@ -21,6 +21,7 @@ mod slots;
 mod store;
 mod store_backend;
 mod strings;
+mod tables;
 mod tickets;
 
 #[cfg(test)]

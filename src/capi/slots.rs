@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use once_cell::race::OnceBox;
 
+use crate::base::environment::Process;
+
 /// The bits of a slot number; chunks of 64, 128, 256… slots give 64 fewer than `1 << 20`.
 pub(super) const INDEX_BITS: u32 = 20;
 /// The bits of a generation, which counts how often a slot was used again.
@@ -51,7 +53,7 @@ struct Slot<T> {
     state: AtomicU64,
     next_free: AtomicU32,
     /// The process that put the object in.
-    process: AtomicU32,
+    process: AtomicU64,
     object: UnsafeCell<Option<T>>,
 }
 
@@ -88,7 +90,7 @@ impl<T: Send + Sync + 'static> SlotTable<T> {
         // SAFETY: this thread alone owns the slot: it came off the free list or
         // is new, and its state still says FREED, so nobody reads the object.
         unsafe { *slot.object.get() = Some(object) };
-        slot.process.store(std::process::id(), Ordering::Relaxed);
+        slot.process.store(Process::here().number(), Ordering::Relaxed);
         let generation = generation_of(slot.state.load(Ordering::Relaxed));
         slot.state.store(state_of(generation), Ordering::Release);
         Some(SlotKey { index, generation })
@@ -141,7 +143,7 @@ impl<T: Send + Sync + 'static> SlotTable<T> {
 
     /// Empties a freed slot that has no user left and makes it ready for the next object.
     fn reclaim(&self, slot: &Slot<T>, index: u32) {
-        if slot.process.load(Ordering::Relaxed) != std::process::id() {
+        if slot.process.load(Ordering::Relaxed) != Process::here().number() {
             // A forked child leaves the parent's object where it is: its locks
             // may be held by threads that do not exist here.
             return;
@@ -222,7 +224,7 @@ fn empty_slots<T>(count: u32) -> Box<[Slot<T>]> {
         .map(|_| Slot {
             state: AtomicU64::new(FREED),
             next_free: AtomicU32::new(0),
-            process: AtomicU32::new(0),
+            process: AtomicU64::new(0),
             object: UnsafeCell::new(None),
         })
         .collect()

@@ -3,9 +3,10 @@
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
-use super::boundary::{answer, perform, release, secret, secret_text, table, text};
+use super::boundary::{answer, perform, release, secret, secret_text, text};
 use super::error_object::{matrixe2ee_error, matrixe2ee_status};
 use super::store_backend::{ForeignBackend, matrixe2ee_store_backend};
+use super::tables::{Table, table};
 use super::tickets::{borrow, free};
 use crate::base::environment::in_callback;
 use crate::error::{E2eeError, Result};
@@ -25,7 +26,7 @@ pub struct matrixe2ee_store {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct matrixe2ee_clock {
-    /// sizeof(matrixe2ee_clock).
+    /// sizeof(matrixe2ee_clock); it grows as that of matrixe2ee_store_backend.
     pub struct_size: usize,
     /// Passed to both functions; may be NULL.
     pub userdata: *mut c_void,
@@ -35,6 +36,11 @@ pub struct matrixe2ee_clock {
     /// The current Unix time in milliseconds; a negative number means failure,
     /// and the call that asked fails with MATRIXE2EE_STATUS_CLOCK_FAILED.
     pub now_ms: Option<unsafe extern "C" fn(userdata: *mut c_void) -> i64>,
+}
+
+// SAFETY: pointers and functions, which may all be NULL.
+unsafe impl Table for matrixe2ee_clock {
+    const FIRST_SIZE: usize = 4 * size_of::<usize>();
 }
 
 /// The library's copy of a clock table.
@@ -222,7 +228,7 @@ pub unsafe extern "C" fn matrixe2ee_store_rekey_with_passphrase(
 ///
 /// The table is copied during the call; what userdata points to must live until
 /// destroy is called. The table is refused if out, backend, get, scan or commit
-/// is NULL (NULL_POINTER) or if struct_size is too small (INVALID_LENGTH);
+/// is NULL (NULL_POINTER) or if struct_size is none that a version has (INVALID_LENGTH);
 /// destroy is then not called. In every other case it is called exactly once, on
 /// any thread and never while another function of the backend runs: before this
 /// call returns if the call fails for another reason, and otherwise inside
@@ -260,7 +266,7 @@ pub unsafe extern "C" fn matrixe2ee_store_foreign(
 ///
 /// The table is copied during the call; what userdata points to must live until
 /// destroy is called. The table is refused if clock is NULL or now_ms is NULL
-/// (NULL_POINTER) or if struct_size is too small (INVALID_LENGTH); destroy is
+/// (NULL_POINTER) or if struct_size is none that a version has (INVALID_LENGTH); destroy is
 /// then not called. In every other case it is called exactly once: before this
 /// call returns if the call fails for another reason, and otherwise when
 /// another clock takes its place or the last handle on the store has been

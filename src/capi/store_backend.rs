@@ -7,7 +7,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::boundary::{perform, table};
+use super::boundary::perform;
+use super::tables::{Table, table};
 use crate::base::environment::in_callback;
 use crate::error::{E2eeError, Result};
 use crate::{StoreBackend, StoreChange, StoreEntry};
@@ -98,7 +99,10 @@ pub struct matrixe2ee_store_change {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct matrixe2ee_store_backend {
-    /// sizeof(matrixe2ee_store_backend).
+    /// sizeof(matrixe2ee_store_backend). Later versions of the library may add
+    /// functions, all of them optional, at the end: a program that was compiled
+    /// without them goes on working, and what a library does not know it does
+    /// not call.
     pub struct_size: usize,
     /// Passed to all functions; may be NULL.
     pub userdata: *mut c_void,
@@ -144,6 +148,11 @@ pub struct matrixe2ee_store_backend {
             count: usize,
         ) -> i32,
     >,
+}
+
+// SAFETY: pointers and functions, which may all be NULL.
+unsafe impl Table for matrixe2ee_store_backend {
+    const FIRST_SIZE: usize = 6 * size_of::<usize>();
 }
 
 /// The library's copy of a backend's table.

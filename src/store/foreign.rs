@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::record_store::{Change, Durability, Entry, RecordStore};
-use crate::base::environment::{check_not_in_callback, in_callback, was_cut_short};
+use crate::base::environment::{Process, check_not_in_callback, in_callback, was_cut_short};
 use crate::error::{E2eeError, Result};
 
 /// The longest piece of a backend's own words that our errors repeat. A key of 32 bytes has at
@@ -83,12 +83,12 @@ pub(crate) struct ForeignStore {
     /// `None` once it is closed. Every call of the backend holds the lock for reading, so that
     /// closing waits for all of them.
     backend: RwLock<Option<Arc<dyn StoreBackend>>>,
-    process: u32,
+    process: Process,
 }
 
 impl ForeignStore {
     pub(crate) fn new(backend: Arc<dyn StoreBackend>) -> Self {
-        Self { backend: RwLock::new(Some(backend)), process: std::process::id() }
+        Self { backend: RwLock::new(Some(backend)), process: Process::here() }
     }
 
     fn call<T>(
@@ -109,7 +109,7 @@ impl ForeignStore {
             })
             .map_err(|error| failed(action, &error))?;
         // The host's code may have forked, and two processes would go on with one state.
-        if self.process != std::process::id() {
+        if !self.process.is_current() {
             return Err(E2eeError::forked("the backend forked; open a store of your own"));
         }
         Ok(result)
@@ -119,7 +119,7 @@ impl ForeignStore {
 #[cfg(test)]
 impl ForeignStore {
     pub(super) fn pretend_to_be_forked(&mut self) {
-        self.process = 0;
+        self.process = Process::none();
     }
 }
 
@@ -174,7 +174,7 @@ impl RecordStore for ForeignStore {
 impl Drop for ForeignStore {
     fn drop(&mut self) {
         let backend = self.backend.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if self.process == std::process::id() {
+        if self.process.is_current() {
             in_callback(|| drop(backend));
         } else {
             // A forked child has a copy of its parent's backend: its end might close the parent's

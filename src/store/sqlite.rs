@@ -15,6 +15,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, TransactionB
 
 use super::record_store::{Change, Durability, Entry, RecordStore};
 use super::sqlite_file::{FileLock, canonical_path, create_if_missing, in_use, sync_log};
+use crate::base::environment::Process;
 use crate::error::{E2eeError, Result};
 
 /// "Mxe2" in the file's header: tells our files from other programs'.
@@ -44,7 +45,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_millis(1000);
 /// A record store in an SQLite file. `None` once it is closed.
 pub(crate) struct SqliteStore {
     open: Mutex<Option<OpenFile>>,
-    process: u32,
+    process: Process,
 }
 
 /// The fields are dropped in this order: the lock outlives the connection.
@@ -62,7 +63,7 @@ impl SqliteStore {
         sync_log(&path)?;
         let connection = connect(&path)?;
         let open = OpenFile { connection, synchronous: Durability::Synced, lock };
-        Ok(Self { open: Mutex::new(Some(open)), process: std::process::id() })
+        Ok(Self { open: Mutex::new(Some(open)), process: Process::here() })
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Option<OpenFile>>> {
@@ -92,7 +93,7 @@ impl SqliteStore {
     }
 
     pub(super) fn pretend_to_be_forked(&mut self) {
-        self.process = 0;
+        self.process = Process::none();
     }
 }
 
@@ -302,7 +303,7 @@ impl Drop for SqliteStore {
     fn drop(&mut self) {
         let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         let Some(open) = open else { return };
-        if self.process == std::process::id() {
+        if self.process.is_current() {
             // Nobody is left to tell.
             let _ = open.close();
         } else {

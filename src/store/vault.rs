@@ -26,7 +26,8 @@ use super::record_key::{KeyHash, RecordKey, RecordPrefix};
 use super::record_store::{Change, RecordStore};
 use super::seal::{self, NONCE_LENGTH, Seal, damaged};
 use super::seal_all::seal_all;
-use crate::base::environment::{RandomBytes, check_not_in_callback};
+use crate::base::environment::{RandomBytes, check_not_in_callback, forget_drawn};
+use crate::base::traces;
 use crate::error::{E2eeError, Result};
 
 /// Scans begin with a short page, as most find few records, and then take longer ones.
@@ -216,6 +217,9 @@ impl Vault {
         if batch.is_empty() {
             return Ok(());
         }
+        // New keys are stored before they are used: here are all that were drawn.
+        forget_drawn();
+        traces::leave();
         let Batch { changes, durability } = batch;
         // One call for all nonces, the manifest's included: each call of the generator costs.
         let puts = changes.iter().filter(|c| matches!(c.value, Value::Plain(_))).count();

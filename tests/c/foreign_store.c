@@ -112,14 +112,23 @@ static void the_story(struct place *place) {
     free(second);
 }
 
+/* The size of the first version's table, up to its last function; it never changes. */
+#define FIRST_SIZE (offsetof(matrixe2ee_store_backend, commit) + sizeof(void *))
+_Static_assert(FIRST_SIZE == 6 * sizeof(void *), "the first version's table");
+
+static void later_function(void) { CHECK(0); }
+
 /* A refused table is not destroyed; an accepted one is, whatever happens then. */
 static void tables(void) {
     struct place place = NEW_PLACE(NULL);
     matrixe2ee_store_backend good = own_open(&place), bad = good;
     matrixe2ee_store *store = (matrixe2ee_store *)1;
-    bad.struct_size = sizeof bad - 1;
-    FAILS(INVALID_LENGTH, matrixe2ee_store_foreign(&bad, KEY, sizeof KEY, &store, &error));
-    CHECK(store == NULL);
+    const size_t sizes[] = {0, FIRST_SIZE - 8, FIRST_SIZE - 1, FIRST_SIZE + 1, SIZE_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        bad.struct_size = sizes[i];
+        FAILS(INVALID_LENGTH, matrixe2ee_store_foreign(&bad, KEY, sizeof KEY, &store, &error));
+        CHECK(store == NULL);
+    }
     bad = good, bad.get = NULL;
     FAILS(NULL_POINTER, matrixe2ee_store_foreign(&bad, KEY, sizeof KEY, &store, &error));
     bad = good, bad.scan = NULL;
@@ -139,13 +148,22 @@ static void tables(void) {
     CHECK(place.destroyed == 3 && place.rows.count > 0);
     FAILS(WRONG_KEY, matrixe2ee_store_foreign(&good, other_key, sizeof other_key, &store, &error));
     CHECK(place.destroyed == 4);
-    /* A larger table, of a later version, is taken; without destroy, nothing is called. */
-    struct { matrixe2ee_store_backend table; void *more; } larger = {good, NULL};
+    /* A program of the first version has a table of this size, and no byte more. */
+    matrixe2ee_store_backend *first = malloc(FIRST_SIZE);
+    CHECK(first != NULL);
+    memcpy(first, &good, FIRST_SIZE);
+    first->struct_size = FIRST_SIZE;
+    OK(matrixe2ee_store_foreign(first, KEY, sizeof KEY, &store, &error));
+    free(first);
+    matrixe2ee_store_free(store);
+    CHECK(place.destroyed == 5);
+    /* One of a later version has more, which is not called; without destroy, nothing is called. */
+    struct { matrixe2ee_store_backend table; void (*more[8])(void); } larger = {good, {later_function}};
     larger.table.struct_size = sizeof larger;
     larger.table.destroy = NULL;
     OK(matrixe2ee_store_foreign(&larger.table, KEY, sizeof KEY, &store, &error));
     matrixe2ee_store_free(store);
-    CHECK(place.destroyed == 4);
+    CHECK(place.destroyed == 5);
     own_free(&place.rows);
 }
 

@@ -58,10 +58,77 @@ nothing_untried() {
     return $missing
 }
 
+# Without sanitizers and valgrind: what the program looks for would be in their memory, too.
+memory() {
+    for compiler in gcc clang; do
+        for library in "$libs" "$static"; do
+            # shellcheck disable=SC2086
+            build $compiler c11 tests/c/plain/memory.c -O1 $library && "$place/program" || return 1
+        done
+    done
+}
+
+# The listed functions and nothing else: in the shared library with their version, in the static one as
+# its only global symbols.
 exports() {
-    nm -D --defined-only "$lib/libmatrixe2ee.so" | cut -d ' ' -f 3 | LC_ALL=C sort > "$place/exports"
-    diff tests/symbols.txt "$place/exports" &&
-        readelf -d "$lib/libmatrixe2ee.so" | grep -q 'soname: \[libmatrixe2ee\.so\.[0-9.]*\]'
+    soname=$(readelf -d "$lib/libmatrixe2ee.so" | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
+    version=MATRIXE2EE_${soname#libmatrixe2ee.so.}
+    [ "$version" = "MATRIXE2EE_$(pkg-config --modversion matrixe2ee | cut -d . -f 1,2)" ] || return 1
+    nm -D --defined-only "$lib/libmatrixe2ee.so" | cut -d ' ' -f 3 | grep -v -x "$version" |
+        LC_ALL=C sort > "$place/shared"
+    nm -g --defined-only "$lib/libmatrixe2ee.a" | sed -n 's/^[0-9a-f]\{16\} . //p' |
+        LC_ALL=C sort > "$place/static"
+    sed "s/\$/@@$version/" tests/symbols.txt | diff - "$place/shared" &&
+        diff tests/symbols.txt "$place/static"
+}
+
+# Another Rust library in the program, before and after this one: each has a runtime of its own.
+beside_rust() {
+    rustc --edition 2024 --crate-type staticlib tests/c/beside/other.rs -o "$place/libother.a" || return 1
+    beside "$place/libother.a" tests/c/beside/rust.c
+}
+
+# The program's own SQLite, before and after this library: neither calls the other's.
+beside_sqlite() {
+    gcc -std=c11 -c tests/c/beside/sqlite.c -o "$place/libother.a" || return 1
+    beside "$place/libother.a" tests/c/beside/own_sqlite.c
+}
+
+# beside OTHER SOURCE
+beside() {
+    for compiler in gcc clang; do
+        # shellcheck disable=SC2086
+        for libraries in "$1 $static" "${static%%.a *}.a $1 ${static#*.a }"; do
+            build $compiler c11 "$2" $libraries && "$place/program" || return 1
+        done
+    done
+}
+
+# Unloaded and loaded again, and forked afterwards. What it leaves behind each time is its table of
+# handles and a page.
+unloaded() {
+    build gcc c11 tests/c/beside/unloaded.c -rdynamic -ldl || return 1
+    for run in "" "valgrind -q --error-exitcode=9"; do
+        for kernel in "" old; do
+            # shellcheck disable=SC2086
+            command $run "$place/program" "$lib/libmatrixe2ee.so" $kernel || return 1
+        done
+    done
+}
+
+# The ABI is the released one; and the comparison finds what it has to.
+abi() {
+    tests/c/abi.sh || return 1
+    changed() { sed -z "$1" include/matrixe2ee.h > "$place/changed.h" && tests/c/abi.sh "$place/changed.h"; }
+    changed 's/uint32_t matrixe2ee_abi_version(void);/&\nuint32_t matrixe2ee_new(void);/' || return 1
+    changed 's/STATUS_FORKED = 7,/& MATRIXE2EE_STATUS_NEW = 999,/' || return 1
+    for change in 's/STATUS_FORKED = 7,/STATUS_FORKED = 999,/' \
+        's/uint32_t matrixe2ee_abi_version(void);//' \
+        's/uint32_t matrixe2ee_abi_version(void);/uint64_t matrixe2ee_abi_version(void);/' \
+        's/\*now_ms)(void/*later)(void); int64_t (*now_ms)(void/' \
+        's/int64_t (\*now_ms)(void/int32_t (*now_ms)(void/' 's/bool \*out/int *out/'; do
+        ! changed "$change" || { echo "not noticed: $change"; return 1; }
+    done
 }
 
 # Each header in C++ stands alone, and has no warning even where many are asked for.
@@ -170,6 +237,7 @@ status=$?
 seconds=$(($(date +%s) - start))
 if [ $status = 0 ]; then
     echo "ok      $* (${seconds} s)"
+    grep '^SKIPPED:' "$place/log"
 else
     printf 'FAILED  %s\n%s\n' "$*" "$(tail -40 "$place/log" | sed 's/^/        /')"
 fi

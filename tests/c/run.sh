@@ -28,7 +28,7 @@ export WORK INSTALLED
         echo "sanitizers clang++ c++20 $source"
     done
     for job in example_c_valgrind example_cpp example_c_sanitizers readme cmake_c cmake_cpp \
-        headers_in_cpp doxygen staged exports nothing_forgotten nothing_untried; do
+        headers_in_cpp doxygen staged exports abi beside_rust beside_sqlite unloaded memory nothing_forgotten nothing_untried; do
         echo "$job"
     done
 } > "$WORK/jobs"

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 place=$PWD/target/languages
 
 if [ ! -x "$place/member" ] || [ -n "$(find tests/languages/member.c examples/c include \
-    target/capi/release/libmatrixe2ee.so -newer "$place/member")" ]; then
+    target/capi/lib/libmatrixe2ee.so -newer "$place/member")" ]; then
     {
         tools/need.sh gcc pkg-config jansson
         make --no-print-directory install PREFIX="$place"

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::Object;
+use crate::base::traces;
 use crate::error::{E2eeError, Result};
 
 /// How deeply arrays and objects may be nested.
@@ -15,6 +16,7 @@ const MAX_DEPTH: usize = 64;
 
 /// Reads one JSON value. `what` names the argument in errors.
 pub(crate) fn parse(what: &str, text: &str, limit: usize) -> Result<Value> {
+    traces::leave();
     if text.len() > limit {
         return Err(E2eeError::too_large(what, text.len(), limit));
     }
@@ -47,6 +49,7 @@ pub(crate) fn parse_raw_list<'a>(
     text: &'a str,
     limit: usize,
 ) -> Result<Vec<&'a RawValue>> {
+    traces::leave();
     if text.len() > limit {
         return Err(E2eeError::too_large(what, text.len(), limit));
     }
@@ -59,6 +62,7 @@ pub(crate) fn parse_raw_list<'a>(
 
 /// Writes JSON text.
 pub(crate) fn to_text(value: &impl serde::Serialize) -> Result<String> {
+    traces::leave();
     serde_json::to_string(value)
         .map_err(|_| E2eeError::invalid_json("the value cannot be written as JSON"))
 }
