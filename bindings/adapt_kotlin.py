@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Makes calls through the generated Kotlin code several times cheaper: `adapt_kotlin.py FILE`. Each text
-that is replaced has to stand there once: when the generator changes, the build says so.
+"""Makes calls through the generated Kotlin code several times cheaper, and finds the right library:
+`adapt_kotlin.py FILE`. Each text that is replaced has to stand there as often as is said here: when the
+generator changes, the build says so.
 
 1. JNA fills the fields of a structure by reflection: here the two that every call needs do it themselves.
 2. The structure for a call's outcome is used again by a later call of the thread, unless it has an
    error in it.
 3. A text is encoded and copied in one piece, not letter by letter.
+4. The library is the one in the jar. JNA looks into the system's folders first, and would take whatever
+   has that name there.
 """
 
 import pathlib
@@ -15,9 +18,9 @@ path = pathlib.Path(sys.argv[1])
 code = path.read_text()
 
 
-def replace(old, new):
+def replace(old, new, times=1):
     global code
-    if code.count(old) != 1:
+    if code.count(old) != times:
         sys.exit(f"adapt_kotlin.py does not fit the generated code, where it says:\n{old}")
     code = code.replace(old, new)
 
@@ -104,4 +107,38 @@ replace(
         return rbuf
 """,
 )
+replace(
+    """@Synchronized
+private fun findLibraryName(componentName: String): String {
+    val libOverride = System.getProperty("uniffi.component.$componentName.libraryOverride")
+    if (libOverride != null) {
+        return libOverride
+    }
+    return "matrixe2ee_uniffi"
+}
+""",
+    """// Null if nothing may be unpacked (jna.nounpack): then somebody has unpacked it for us.
+private fun uniffiUnpackedLibrary(loader: ClassLoader?): java.io.File? = try {
+    Native.extractFromResourcePath("matrixe2ee_uniffi", loader)
+} catch (error: java.io.IOException) {
+    val system = com.sun.jna.Platform.RESOURCE_PREFIX
+    throw UnsatisfiedLinkError("this package of matrixe2ee has no library for $system: ${error.message}")
+}
+
+private val uniffiLibrary: com.sun.jna.NativeLibrary by lazy {
+    val loader = RustBuffer::class.java.classLoader
+    val override = System.getProperty("uniffi.component.matrixe2ee.libraryOverride")
+    // Android has put it where the libraries of this app are, and no others.
+    val file = if (override != null || com.sun.jna.Platform.isAndroid()) null else uniffiUnpackedLibrary(loader)
+    val name = override ?: file?.absolutePath ?: "matrixe2ee_uniffi"
+    try {
+        com.sun.jna.NativeLibrary.getInstance(name, loader)
+    } finally {
+        // What is loaded needs no file; a folder of classes, though, is not ours to change.
+        if (file != null && file.name != System.mapLibraryName("matrixe2ee_uniffi")) file.delete()
+    }
+}
+""",
+)
+replace('findLibraryName(componentName = "matrixe2ee")', "uniffiLibrary", times=2)
 path.write_text(code)

@@ -10,9 +10,13 @@ says so.
    large for the library is refused, and not 0.
 3. A call costs half of what it did: texts cross in one call instead of several with a growing buffer,
    and the record of a call's outcome is made empty, not filled in with zeros.
+4. A text that is none, or that has no encoding, is INVALID_FIELD and not TypeError: whoever sends an event
+   may put null where a key should be. (Numbers, paths and passphrases are the program's own.)
+5. The library is the one beside this module; if it cannot be loaded, it is said which one and why.
 """
 
 import pathlib
+import re
 import sys
 
 path = pathlib.Path(sys.argv[1])
@@ -154,6 +158,43 @@ replace(
 """,
     """            _UniffiFfiConverterInt64.check_lower(v)
             uniffi_out_return[0] = _UniffiFfiConverterInt64.lower(v)
+""",
+)
+code, count = re.subn(
+    r"^( +)(_UniffiFfiConverter(?:Optional)?String)\.check_lower\((?!path|passphrase)(\w+)\)$",
+    r'\1_uniffi_check_argument("\3", \2, \3)',
+    code,
+    flags=re.MULTILINE,
+)
+if count < 60:
+    sys.exit(f"adapt_python.py finds {count} checks of texts only")
+replace(
+    """# The promise to confirm each callback.
+""",
+    """def _uniffi_check_argument(name, converter, value):
+    try:
+        converter.check_lower(value)
+        if isinstance(value, str) and not value.isascii():
+            value.encode("utf-8")
+    except UnicodeEncodeError:
+        problem = "holds half of a surrogate pair, which no text has"
+    except TypeError:
+        problem = f"is no text, but of type {type(value).__name__}"
+    else:
+        return
+    raise E2eeError.InvalidField(f"{name} {problem}", name)
+
+# The promise to confirm each callback.
+""",
+)
+replace(
+    """    lib = ctypes.cdll.LoadLibrary(path)
+    return lib
+""",
+    """    try:
+        return ctypes.cdll.LoadLibrary(path)
+    except OSError as error:
+        raise ImportError(f"the library of this package cannot be loaded: {error}", path=path) from error
 """,
 )
 path.write_text(code)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes bindings/generated: in library/ the shared library with the bindings' symbols and without
-# those of C, as the packages carry it, and the Kotlin, Swift and Python code for it. The names are
-# set in uniffi.toml; adapt_python.py and adapt_kotlin.py say what is changed in the generator's work.
+# those of C, as the packages carry it, and the Kotlin, Swift and Python code for it. The library is
+# called libmatrixe2ee_uniffi.so, so that nothing takes the one for C for it. The names are set in
+# uniffi.toml; adapt_python.py and adapt_kotlin.py say what is changed in the generator's work.
 set -eu
 cd "$(dirname "$0")/.."
 target=${BINDINGS_TARGET_DIR:-target/bindings}
@@ -12,19 +13,14 @@ features='--no-default-features --features uniffi,bundled-sqlite'
 # shellcheck disable=SC2086  # a list
 cargo rustc --locked --release --lib --crate-type cdylib $features --target-dir "$target"
 
-# With the features and the profile that maturin has for it, so that it is built once.
 bindgen() {
-    command=$1
-    shift
-    cargo "$command" --locked --features uniffi-cli --target-dir "$target" \
-        --bin uniffi-bindgen "$@"
+    cargo run --quiet --locked --package bindings-generator --target-dir "$target" -- "$@"
 }
 
-bindgen build
 rm -rf "$generated"
 mkdir -p "$generated/library"
 for language in kotlin swift python; do
-    bindgen run --quiet -- generate "$target/release/libmatrixe2ee.so" \
+    bindgen generate "$target/release/libmatrixe2ee.so" \
         --language $language --out-dir "$generated/$language" --no-format
 done
 # uniffi 0.32.2 writes a method's name `open` as Swift writes keywords: in the C header, where that is
@@ -34,5 +30,5 @@ sed -i 's/^\( *\)`open`: {/\1open: {/' "$generated/swift/MatrixE2ee.swift"
 bindings/adapt_python.py "$generated/python/matrixe2ee.py"
 bindings/adapt_kotlin.py "$generated/kotlin/org/matrixe2ee/matrixe2ee.kt"
 # Only now: the generator reads the symbols that this takes away.
-strip -o "$generated/library/libmatrixe2ee.so" "$target/release/libmatrixe2ee.so"
-cp "$generated/library/libmatrixe2ee.so" "$generated/python/"
+strip -o "$generated/library/libmatrixe2ee_uniffi.so" "$target/release/libmatrixe2ee.so"
+cp "$generated/library/libmatrixe2ee_uniffi.so" "$generated/python/"

@@ -2,6 +2,7 @@
 # need.sh TOOL...: makes sure that these tools are there; as root, it installs what is missing with
 # apt-get.
 set -u
+here=$(dirname "$0")
 
 package_of() {
     case $1 in
@@ -13,6 +14,7 @@ package_of() {
         mvn) echo maven ;;
         abidiff) echo abigail-tools ;;
         javac) echo default-jdk-headless ;;
+        python-olm) echo python3-olm ;;
         *) echo "$1" ;;
     esac
 }
@@ -24,6 +26,7 @@ there() {
         nlohmann-json) echo '#include <nlohmann/json.hpp>' | c++ -x c++ -std=c++17 -M - ;;
         binutils) command -v nm ;;
         venv) python3 -c 'import venv, ensurepip' ;;
+        python-olm) /usr/bin/python3 -c 'import olm' ;;
         # Not in PATH: several versions may be there.
         postgresql) ls /usr/lib/postgresql/*/bin/postgres || command -v postgres ;;
         *) command -v "$1" ;;
@@ -32,11 +35,15 @@ there() {
 
 install() {
     [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null || return 1
-    # Two that install at the same time take turns.
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get -o DPkg::Lock::Timeout=300 install -y -q "$@" > /dev/null 2>&1 && return
-    apt-get update -q > /dev/null 2>&1
-    apt-get -o DPkg::Lock::Timeout=300 install -y -q "$@"
+    # Two that install at the same time take turns, updates included.
+    mkdir -p "$here/../.cache"
+    (
+        flock 8
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get -o DPkg::Lock::Timeout=300 install -y -q "$@" > /dev/null 2>&1 && exit
+        apt-get update -q > /dev/null 2>&1
+        apt-get -o DPkg::Lock::Timeout=300 install -y -q "$@"
+    ) 8> "$here/../.cache/apt.lock"
 }
 
 rust() {

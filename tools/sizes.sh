@@ -16,14 +16,14 @@ row() {
     [ -f "$file" ] || return 0
     cp "$file" "$copy"
     [ $# = 0 ] || "$@" "$copy"
-    printf '%-42s %10s %10s\n' "$name" "$(megabytes "$(wc -c < "$copy")")" \
+    printf '%-48s %10s %10s\n' "$name" "$(megabytes "$(wc -c < "$copy")")" \
         "$(megabytes "$(gzip -9 -c "$copy" | wc -c)")"
 }
 
-printf '%-42s %10s %10s\n' artefact stripped gzip
+printf '%-48s %10s %10s\n' artefact stripped gzip
 row "C and C++, shared: libmatrixe2ee.so" target/capi/lib/libmatrixe2ee.so strip
 row "C and C++, static: libmatrixe2ee.a" target/capi/lib/libmatrixe2ee.a strip --strip-debug
-row "Python, Kotlin, Swift: libmatrixe2ee.so" bindings/generated/library/libmatrixe2ee.so strip
+row "Python, Kotlin, Swift: libmatrixe2ee_uniffi.so" bindings/generated/library/libmatrixe2ee_uniffi.so strip
 for file in bindings/python/dist/*.whl; do
     row "Python: $(basename "$file" | cut -c 1-33)" "$file"
 done
@@ -34,6 +34,6 @@ done
 for file in target/swift/*.tar.gz target/swift/*.zip; do
     row "Swift: $(basename "$file")" "$file"
 done
-for file in target/swift/MatrixE2ee/lib/libmatrixe2ee.so*; do
+for file in target/swift/MatrixE2ee/lib/libmatrixe2ee_uniffi.so*; do
     [ -L "$file" ] || row "Swift: $(basename "$file")" "$file" strip
 done

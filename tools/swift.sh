@@ -36,7 +36,8 @@ reason() { echo "Swift: $1"; return 1; }
 install() {
     is_root || reason "only root can install it" || return 1
     command -v apt-get > /dev/null || reason "it can be installed with apt-get only" || return 1
-    package_exists || apt-get update -q > /dev/null 2>&1 || true
+    mkdir -p .cache
+    package_exists || flock .cache/apt.lock apt-get update -q > /dev/null 2>&1 || true
     if package_exists; then
         tools/need.sh swift && host_has_swift
         return

@@ -35,7 +35,7 @@ has_changed() {
     [ ! -e "$stamp" ] || [ "$sum" != "$(cat "$stamp")" ]
 }
 
-if has_changed $package/target/stamp $generated bindings/generated/library/libmatrixe2ee.so \
+if has_changed $package/target/stamp $generated bindings/generated/library/libmatrixe2ee_uniffi.so \
     $package/pom.xml $package/adapt.awk $package/build.sh || ! cmp -s "$jar" "$installed"; then
     rm -rf $package/target
     mkdir -p $sources

@@ -18,6 +18,13 @@ java -cp 'examples/kotlin/target/classes:examples/kotlin/target/lib/*' AliceAndB
 tail -1 "$work/story" | grep -qx 'All is as it should be.'
 echo "ok      examples/kotlin"
 
+mkdir "$work/bare"
+cp examples/kotlin/target/lib/*.jar "$work/bare"
+(cd "$work/bare" && mkdir classes && cd classes && jar xf ../matrixe2ee-jvm-*.jar && rm ../matrixe2ee-jvm-*.jar linux-*/*)
+! java -cp "examples/kotlin/target/classes:$work/bare/classes:$work/bare/*" AliceAndBobKt > "$work/said" 2>&1
+grep -q 'UnsatisfiedLinkError: this package of matrixe2ee has no library for linux-' "$work/said"
+echo "ok      a package without its library says so"
+
 # As the README says: the jar is put into the repository, here that of this checkout.
 rm -r .cache/m2/org/matrixe2ee
 $package/maven.sh -f $package/pom.xml install:install-file

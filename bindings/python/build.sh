@@ -21,13 +21,17 @@ python3 facade.py matrixe2ee/raw.py matrixe2ee/_handles.py
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-CARGO_TARGET_DIR="${BINDINGS_TARGET_DIR:-$root/target/bindings}" \
+target=${BINDINGS_TARGET_DIR:-$root/target/bindings}
+# Under the name that maturin knows.
+mkdir "$work/bin"
+ln -s "$target/debug/bindings-generator" "$work/bin/uniffi-bindgen"
+PATH="$work/bin:$PATH" CARGO_TARGET_DIR=$target \
     "$tools/bin/maturin" build --quiet --release --out "$work/built" > "$work/log" 2>&1 \
     || { cat "$work/log"; exit 1; }
 "$tools/bin/python" -m wheel unpack --dest "$work" "$work"/built/*.whl > "$work/log"
 package=$(echo "$work"/matrixe2ee-*/)
 rm -r "$package/matrixe2ee/matrixe2ee"
-cp "$generated/library/libmatrixe2ee.so" "$package/matrixe2ee/"
+cp "$generated/library/libmatrixe2ee_uniffi.so" "$package/matrixe2ee/"
 rm -rf dist
 mkdir dist
 "$tools/bin/python" -m wheel pack --dest-dir dist "$package" > "$work/log"

@@ -18,6 +18,11 @@ grep -q one_time_keys "$work/first"
 grep -q ciphertext "$work/first"
 echo "ok      the Python program of the README, in an empty environment"
 
+rm "$work"/empty/lib/python*/site-packages/matrixe2ee/*.so
+! "$work/empty/bin/python" -c 'import matrixe2ee' 2> "$work/said"
+grep -q 'ImportError: the library of this package cannot be loaded: .*libmatrixe2ee_uniffi' "$work/said"
+echo "ok      a package without its library says so"
+
 $here/environment.sh
 python="$cache/venv/bin/python"
 

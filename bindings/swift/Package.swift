@@ -16,9 +16,11 @@ let package = Package(
             name: "MatrixE2ee",
             dependencies: ["MatrixE2eeFFI"],
             linkerSettings: [
-                // Programs find the library here, or beside themselves.
+                // Programs find the library here, or beside themselves; the old kind of path comes
+                // before LD_LIBRARY_PATH, so that they take no other.
                 .unsafeFlags(["-L", library, "-Xlinker", "-rpath", "-Xlinker", library]),
-                .linkedLibrary("matrixe2ee"),
+                .unsafeFlags(["-Xlinker", "--disable-new-dtags"]),
+                .linkedLibrary("matrixe2ee_uniffi"),
             ]
         ),
         .testTarget(name: "MatrixE2eeTests", dependencies: ["MatrixE2ee"]),

@@ -30,9 +30,8 @@ library() { echo "$build/$1/release/libmatrixe2ee.a"; }
 
 # The same code for all of them; the generator reads what to write from a library.
 rm -rf "$out/generated" "$package"
-cargo run --locked --no-default-features --features uniffi-cli,bundled-sqlite --target-dir "$build" \
-    --bin uniffi-bindgen -- generate "$(library aarch64-apple-darwin)" --language swift \
-    --out-dir "$out/generated" --no-format
+cargo run --locked --package bindings-generator --target-dir "$build" -- \
+    generate "$(library aarch64-apple-darwin)" --language swift --out-dir "$out/generated" --no-format
 
 mkdir -p "$package"
 cp -R bindings/swift/apple/Package.swift bindings/swift/Tests LICENSE "$package/"
@@ -53,15 +52,16 @@ sed 's/`open`/open/' "$out/generated/MatrixE2eeFFI.h" > "$headers/MatrixE2eeFFI/
 cp bindings/swift/Sources/MatrixE2eeFFI/include/module.modulemap "$headers/MatrixE2eeFFI/"
 
 # One library for each platform; those with two kinds of processors hold both.
-mkdir -p "$out/simulator" "$out/macos"
+mkdir -p "$out/ios" "$out/simulator" "$out/macos"
+lipo -create "$(library aarch64-apple-ios)" -output "$out/ios/libmatrixe2ee_uniffi.a"
 lipo -create "$(library aarch64-apple-ios-sim)" "$(library x86_64-apple-ios)" \
-    -output "$out/simulator/libmatrixe2ee.a"
+    -output "$out/simulator/libmatrixe2ee_uniffi.a"
 lipo -create "$(library aarch64-apple-darwin)" "$(library x86_64-apple-darwin)" \
-    -output "$out/macos/libmatrixe2ee.a"
+    -output "$out/macos/libmatrixe2ee_uniffi.a"
 xcodebuild -create-xcframework \
-    -library "$(library aarch64-apple-ios)" -headers "$headers" \
-    -library "$out/simulator/libmatrixe2ee.a" -headers "$headers" \
-    -library "$out/macos/libmatrixe2ee.a" -headers "$headers" \
+    -library "$out/ios/libmatrixe2ee_uniffi.a" -headers "$headers" \
+    -library "$out/simulator/libmatrixe2ee_uniffi.a" -headers "$headers" \
+    -library "$out/macos/libmatrixe2ee_uniffi.a" -headers "$headers" \
     -output "$framework"
 
 swift test --package-path "$package"

@@ -31,9 +31,12 @@ put LICENSE LICENSE
 echo "$version" > "$out/VERSION" && put "$out/VERSION" VERSION
 
 # Programs ask for the library under its soname, the linker under its plain name.
-soname=$(readelf -d "$generated/library/libmatrixe2ee.so" | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
-put "$generated/library/libmatrixe2ee.so" "lib/$soname"
-ln -sf "$soname" "$package/lib/libmatrixe2ee.so"
+soname=$(readelf -d "$generated/library/libmatrixe2ee_uniffi.so" | sed -n 's/.*soname: \[\(.*\)\]/\1/p')
+# Of an earlier version.
+mkdir -p "$package/lib"
+find "$package/lib" -type f ! -name "$soname" -delete
+put "$generated/library/libmatrixe2ee_uniffi.so" "lib/$soname"
+ln -sf "$soname" "$package/lib/libmatrixe2ee_uniffi.so"
 
 archive=$out/MatrixE2ee-$version-$(uname -s | tr '[:upper:]' '[:lower:]')-$(uname -m).tar.gz
 tar -C "$out" --exclude=.build --owner=0 --group=0 --numeric-owner -czf "$archive" MatrixE2ee

@@ -35,6 +35,14 @@ static void step(const char *what)
     tell("\n%d. %s\n", ++number, what);
 }
 
+static const char *no_messages[] = {
+    "{}",
+    "{\"algorithm\":\"m.olm.v1.curve25519-aes-sha2\",\"sender_key\":null,\"ciphertext\":{}}",
+    "{\"algorithm\":\"m.olm.v1.curve25519-aes-sha2\",\"sender_key\":\"AAAA\",\"ciphertext\":[1]}",
+    "{\"algorithm\":\"m.megolm.v1.aes-sha2\",\"session_id\":5,\"ciphertext\":null}",
+    "{\"algorithm\":\"m.megolm.v1.aes-sha2\",\"session_id\":\"AAAA\",\"ciphertext\":\"AAAA\"}",
+};
+
 /* What receive() gives for words of this device. */
 static json_t *said(const struct device *device, const char *words)
 {
@@ -143,6 +151,17 @@ int main(void)
     matrixe2ee_olm_channel_free(channel);
     close_device(&laptop);
     json_decref(devices);
+
+    step("A stranger sends what is no message; Bob's program goes on");
+    for (size_t n = 0; n < sizeof no_messages / sizeof *no_messages; n++) {
+        char *body = used_up(json_pack("{s:{s:{s:o}}}", "messages", bob.user_id, bob.device_id,
+                                       from_text(no_messages[n])));
+        homeserver_send_to_device(server, "@mallory:example.org", "m.room.encrypted", body);
+        free(homeserver_send(server, "@mallory:example.org", "m.room.encrypted", no_messages[n]));
+        free(body);
+    }
+    free(say(server, &alice, "Still there?"));
+    was_read(receive(server, &bob), json_pack("[o]", said(&alice, "Still there?")));
 
     tell("\nAll is as it should be.\n");
     close_device(&alice);

@@ -41,10 +41,12 @@ void upload_keys(homeserver *server, const struct device *device);
 /* The devices of all who are in the room: {user: {device: device keys}}. */
 json_t *query_devices(homeserver *server);
 
-/* Claims a one-time key of a device: {key_id: key}. */
-char *claim_key(homeserver *server, const char *user_id, const char *device_id);
+/* Claims a one-time key of a device: {key_id: key}; NULL if the answer cannot be read. */
+char *claim_key(homeserver *server, const struct device *from, const char *user_id,
+                const char *device_id);
 
-/* The channel to a device: the stored one, or a new one with a key claimed for it. */
+/* The channel to a device: the stored one, or a new one with a key claimed for it. NULL, and a line
+ * that says why, if that cannot be. */
 matrixe2ee_olm_channel *channel_to(homeserver *server, const struct device *from,
                                    const json_t *device_keys);
 
@@ -63,7 +65,8 @@ char *say(homeserver *server, const struct device *device, const char *words);
 void receive_to_device(const struct device *device, const json_t *event);
 
 /* The session that decrypts this event. */
-matrixe2ee_inbound_megolm_session *session_of(const struct device *device, const json_t *event);
+matrixe2ee_status session_of(const struct device *device, const json_t *event,
+                             matrixe2ee_inbound_megolm_session **session);
 
 /* Takes an answer to /sync; gives what was read: [{"sender": "@bob:example.org", "words": "..."}]. */
 json_t *receive(homeserver *server, const struct device *device);

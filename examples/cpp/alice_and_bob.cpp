@@ -19,6 +19,14 @@ static void step(const std::string &what) {
   std::cout << "\n" << ++number << ". " << what << "\n";
 }
 
+static const json NO_MESSAGES = json::parse(R"([
+  {},
+  {"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": null, "ciphertext": {}},
+  {"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": "AAAA", "ciphertext": [1]},
+  {"algorithm": "m.megolm.v1.aes-sha2", "session_id": 5, "ciphertext": null},
+  {"algorithm": "m.megolm.v1.aes-sha2", "session_id": "AAAA", "ciphertext": "AAAA"}
+])");
+
 /// What receive() gives for words of this device.
 static std::pair<std::string, std::string> said(const Device &device, const std::string &words) {
   return {device.user_id, words};
@@ -93,6 +101,15 @@ static void story(const std::filesystem::path &folder) {
     OlmChannel::create_from_encrypted_message(laptop.account, alice.user_id, alice_key, for_phone);
   });
   close_device(laptop);
+
+  step("A stranger sends what is no message; Bob's program goes on");
+  for (const json &content : NO_MESSAGES) {
+    const json body = {{"messages", {{bob.user_id, {{bob.device_id, content}}}}}};
+    server.send_to_device("@mallory:example.org", "m.room.encrypted", body.dump());
+    server.send("@mallory:example.org", "m.room.encrypted", content.dump());
+  }
+  say(server, alice, "Still there?");
+  was_read(receive(server, bob), {said(alice, "Still there?")});
 
   std::cout << "\nAll is as it should be.\n";
   close_device(alice);

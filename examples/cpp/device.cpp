@@ -10,6 +10,39 @@ static std::string string_in(const json &object, const std::string &name) {
   return object.at(name).get<std::string>();
 }
 
+// What comes from the server or from another device may be any JSON: at() and get() throw if it is not
+// what is asked for, and the library refuses what does not fit. One bad event is left out; the others
+// are read.
+
+/// Whether it could be done. If not, says what is left out because of it.
+template <typename Call>
+static bool attempt(const Device &device, const std::string &what, Call call) {
+  std::string problem;
+  try {
+    call();
+    return true;
+  } catch (const matrixe2ee::Error &error) {
+    problem = std::string(error.name()) + ", \"" + error.what() + "\"";
+  } catch (const json::exception &error) {
+    problem = error.what();
+  }
+  std::cout << "   " << device.name << " leaves out " << what << ": " << problem << "\n";
+  return false;
+}
+
+/// What stands under these names, each in the object before; null if nothing does.
+static json part(json value, const std::vector<std::string> &names) {
+  for (const std::string &name : names)
+    value = value.is_object() ? value.value(name, json()) : json();
+  return value;
+}
+
+/// The items of a list; of anything else, none.
+static json items(const json &value) { return value.is_array() ? value : json::array(); }
+
+/// The fields of an object; of anything else, none.
+static json fields(const json &value) { return value.is_object() ? value : json::object(); }
+
 void open_device(Device &device) {
   device.store = Store::open_sqlite(device.path, device.store_key);
   device.account = Account::open(device.store, device.user_id, device.device_id);
@@ -25,7 +58,10 @@ void upload_keys(Homeserver &server, const Device &device) {
   const std::optional<std::string> body = device.account.keys_upload_request();
   if (!body) return;
   const std::string answer = server.keys_upload(device.user_id, device.device_id, *body);
-  device.account.receive_keys_upload_response(200, answer);
+  // If the answer is none, the next sync uploads them again.
+  if (!attempt(device, "the answer to an upload",
+               [&] { device.account.receive_keys_upload_response(200, answer); }))
+    return;
   const json request = json::parse(*body);
   std::cout << "   " << device.name << " uploads "
             << (request.contains("device_keys") ? "the keys of the device, and " : "")
@@ -36,14 +72,15 @@ void upload_keys(Homeserver &server, const Device &device) {
 static json members(Homeserver &server, const json &value) {
   const json answer = json::parse(server.joined_members());
   json found = json::object();
-  for (const auto &[user_id, ignored] : answer.at("joined").items()) found[user_id] = value;
+  const json joined = fields(part(answer, {"joined"}));
+  for (const auto &[user_id, ignored] : joined.items()) found[user_id] = value;
   return found;
 }
 
 json query_devices(Homeserver &server) {
   const json body = {{"device_keys", members(server, json::array())}};
   const json answer = json::parse(server.keys_query(body.dump()));
-  return answer.at("device_keys");
+  return fields(part(answer, {"device_keys"}));
 }
 
 std::string claim_key(Homeserver &server, const std::string &user_id,
@@ -97,9 +134,17 @@ void share_room_key(Homeserver &server, const Device &device,
     const json &keys = item.at("device");
     const std::string user_id = string_in(keys, "user_id");
     const std::string device_id = string_in(keys, "device_id");
-    const OlmChannel channel = channel_to(server, device, keys);
+    if (!item.contains("content")) {
+      std::cout << "   " << device.name << " sends no room key to " << device_id << ": "
+                << part(item, {"error", "detail"}) << "\n";
+      continue;
+    }
     std::string room_key = item.at("content").dump();
-    const std::string encrypted = channel.encrypt("m.room_key", room_key);
+    std::string encrypted;
+    if (!attempt(device, device_id, [&] {
+          encrypted = channel_to(server, device, keys).encrypt("m.room_key", room_key);
+        }))
+      continue;
     const json body = {{"messages", {{user_id, {{device_id, json::parse(encrypted)}}}}}};
     server.send_to_device(device.user_id, "m.room.encrypted", body.dump());
     session.mark_as_sent(json::array({keys}).dump());
@@ -158,21 +203,29 @@ std::vector<std::pair<std::string, std::string>> receive(Homeserver &server,
                                                          const Device &device) {
   const json answer = json::parse(server.sync(device.user_id, device.device_id));
   std::vector<std::pair<std::string, std::string>> read;
-  for (const json &event : answer.at("to_device").at("events")) receive_to_device(device, event);
-  for (json event : answer.at("rooms").at("join").at(ROOM).at("timeline").at("events")) {
-    // A /sync answer leaves the room out of its events.
-    event["room_id"] = ROOM;
-    const InboundMegolmSession session = session_of(device, event);
-    const json plain = json::parse(session.decrypt(event.dump()));
-    const std::string words = string_in(plain.at("content"), "body");
-    const std::string sender = string_in(event, "sender");
-    std::cout << "   " << device.name << " reads from " << sender << ": " << words << "\n";
-    read.emplace_back(sender, words);
+  for (const json &event : items(part(answer, {"to_device", "events"})))
+    attempt(device, "a to-device event", [&] { receive_to_device(device, event); });
+  for (json event : items(part(answer, {"rooms", "join", ROOM, "timeline", "events"}))) {
+    attempt(device, "an event", [&] {
+      // A /sync answer leaves the room out of its events.
+      event["room_id"] = ROOM;
+      const InboundMegolmSession session = session_of(device, event);
+      const json plain = json::parse(session.decrypt(event.dump()));
+      const std::string words = string_in(plain.at("content"), "body");
+      const std::string sender = string_in(event, "sender");
+      std::cout << "   " << device.name << " reads from " << sender << ": " << words << "\n";
+      read.emplace_back(sender, words);
+    });
   }
   // How many keys the server still has, so that the account tops them up.
-  const std::string counts = answer.at("device_one_time_keys_count").dump();
-  const std::string unused = answer.at("device_unused_fallback_key_types").dump();
-  device.account.receive_key_counts(counts, unused);
+  attempt(device, "the counts of keys", [&] {
+    const std::string counts = answer.value("device_one_time_keys_count", json::object()).dump();
+    const json unused = part(answer, {"device_unused_fallback_key_types"});
+    if (unused.is_null())
+      device.account.receive_key_counts(counts);
+    else
+      device.account.receive_key_counts(counts, unused.dump());
+  });
   upload_keys(server, device);
   return read;
 }

@@ -15,6 +15,14 @@ import org.matrixe2ee.OlmChannel
 import org.matrixe2ee.Store
 import org.matrixe2ee.version
 
+private val NO_MESSAGES = listOf(
+    """{}""",
+    """{"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": null, "ciphertext": {}}""",
+    """{"algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": "AAAA", "ciphertext": [1]}""",
+    """{"algorithm": "m.megolm.v1.aes-sha2", "session_id": 5, "ciphertext": null}""",
+    """{"algorithm": "m.megolm.v1.aes-sha2", "session_id": "AAAA", "ciphertext": "AAAA"}""",
+)
+
 private var steps = 0
 
 private fun step(what: String) = tell("\n${++steps}. $what")
@@ -85,6 +93,15 @@ fun main() {
         OlmChannel.createFromEncryptedMessage(laptop.account, alice.userId, aliceKey, forPhone)
     }
     closeDevice(laptop)
+
+    step("A stranger sends what is no message; Bob's program goes on")
+    for (content in NO_MESSAGES) {
+        val body = """{"messages": {"${bob.userId}": {"${bob.deviceId}": $content}}}"""
+        server.sendToDevice("@mallory:example.org", "m.room.encrypted", body)
+        server.send("@mallory:example.org", "m.room.encrypted", content)
+    }
+    say(server, alice, "Still there?")
+    expect(listOf(alice.userId to "Still there?"), receive(server, bob))
 
     tell("\nAll is as it should be.")
     closeDevice(alice)

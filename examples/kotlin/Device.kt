@@ -53,11 +53,44 @@ fun fromText(text: String): JsonObject = Json.parseToJsonElement(text).jsonObjec
 
 fun JsonObject.objectIn(name: String): JsonObject = getValue(name).jsonObject
 
-fun JsonObject.stringIn(name: String): String = getValue(name).jsonPrimitive.content
+fun JsonObject.stringIn(name: String): String {
+    val value = getValue(name).jsonPrimitive
+    require(value.isString) { "$name is no text" }
+    return value.content
+}
 
 fun JsonObject.with(name: String, value: JsonElement) = JsonObject(this + (name to value))
 
 fun JsonObject.with(name: String, value: String) = with(name, JsonPrimitive(value))
+
+// What comes from the server or from another device may be any JSON: objectIn() and stringIn() throw if it
+// is not what is asked for, and the library refuses what does not fit. One bad event is left out; the
+// others are read.
+
+/** What came of it; or null, and a line that says what is left out because of it. */
+fun <T> attempt(device: Device, what: String, call: () -> T): T? {
+    val problem = try {
+        return call()
+    } catch (error: E2eeException) {
+        "${error.name()}, \"${error.message}\""
+    } catch (error: IllegalArgumentException) {
+        error.message
+    } catch (error: NoSuchElementException) {
+        error.message
+    }
+    tell("   ${device.name} leaves out $what: $problem")
+    return null
+}
+
+/** What stands under these names, each in the object before; null if nothing does. */
+fun JsonElement.part(vararg names: String): JsonElement? =
+    names.fold(this as JsonElement?) { value, name -> (value as? JsonObject)?.get(name) }
+
+/** The items of a list; of anything else, none. */
+fun JsonElement?.items(): List<JsonElement> = this as? JsonArray ?: emptyList()
+
+/** The fields of an object; of anything else, none. */
+fun JsonElement?.fields(): JsonObject = this as? JsonObject ?: JsonObject(emptyMap())
 
 /** Opens the store and the account in it; the first time, both are made. */
 fun openDevice(device: Device) {
@@ -74,7 +107,9 @@ fun closeDevice(device: Device) {
 fun uploadKeys(server: Homeserver, device: Device) {
     val body = device.account.keysUploadRequest() ?: return
     val answer = server.keysUpload(device.userId, device.deviceId, body)
-    device.account.receiveKeysUploadResponse(200u, answer)
+    // If the answer is none, the next sync uploads them again.
+    attempt(device, "the answer to an upload") { device.account.receiveKeysUploadResponse(200u, answer) }
+        ?: return
     val request = fromText(body)
     val ofTheDevice = if ("device_keys" in request) "the keys of the device, and " else ""
     val count = request["one_time_keys"]?.jsonObject?.size ?: 0
@@ -83,11 +118,11 @@ fun uploadKeys(server: Homeserver, device: Device) {
 
 /** The devices of all members: {user: {device: device keys}}. */
 fun queryDevices(server: Homeserver): JsonObject {
-    val members = fromText(server.joinedMembers()).objectIn("joined")
+    val members = fromText(server.joinedMembers()).part("joined").fields()
     val request = buildJsonObject {
         putJsonObject("device_keys") { for (userId in members.keys) put(userId, JsonArray(emptyList())) }
     }
-    return fromText(server.keysQuery(request.toString())).objectIn("device_keys")
+    return fromText(server.keysQuery(request.toString())).part("device_keys").fields()
 }
 
 /** Claims a one-time key of a device: {key_id: key}. */
@@ -95,9 +130,8 @@ fun claimKey(server: Homeserver, userId: String, deviceId: String): String {
     val devices = buildJsonObject { put(userId, JsonArray(listOf(JsonPrimitive(deviceId)))) }
     val request = keysClaimRequest(devices.toString(), 10_000u)
     val answer = server.keysClaim(request)
-    val claimed = fromText(readKeysClaimResponse(request, answer)).objectIn("one_time_keys")
-    val key = claimed[userId]?.jsonObject?.get(deviceId)
-    return checkNotNull(key) { "the server had a key to claim" }.toString()
+    val key = fromText(readKeysClaimResponse(request, answer)).part("one_time_keys", userId, deviceId)
+    return key.fields().toString()
 }
 
 /** The channel to a device: the stored one, or a new one with a key claimed for it. */
@@ -136,7 +170,7 @@ fun roomSession(device: Device): OutboundMegolmSession =
  * session when this answers SessionExpired.)
  */
 fun shareRoomKey(server: Homeserver, device: Device, session: OutboundMegolmSession) {
-    val members = fromText(server.joinedMembers()).objectIn("joined")
+    val members = fromText(server.joinedMembers()).part("joined").fields()
     val recipients = buildJsonObject {
         putJsonObject("encryption") { put("algorithm", MEGOLM) }
         put("history_visibility", "shared")
@@ -148,8 +182,14 @@ fun shareRoomKey(server: Homeserver, device: Device, session: OutboundMegolmSess
         val keys = item.jsonObject.objectIn("device")
         val userId = keys.stringIn("user_id")
         val deviceId = keys.stringIn("device_id")
-        val content = item.jsonObject.objectIn("content").toString()
-        val encrypted = channelTo(server, device, keys).use { it.encrypt("m.room_key", content) }
+        val content = item.part("content")?.toString()
+        if (content == null) {
+            tell("   ${device.name} sends no room key to $deviceId: ${item.part("error", "detail")}")
+            continue
+        }
+        val encrypted = attempt(device, deviceId) {
+            channelTo(server, device, keys).use { it.encrypt("m.room_key", content) }
+        } ?: continue
         val body = buildJsonObject {
             putJsonObject("messages") { putJsonObject(userId) { put(deviceId, fromText(encrypted)) } }
         }
@@ -203,26 +243,32 @@ fun sessionOf(device: Device, event: JsonObject): InboundMegolmSession {
     return InboundMegolmSession.fromStorage(device.account, ROOM, sessionId, event.stringIn("sender"))
 }
 
+/** What an event of the room says: sender and words. */
+fun readEvent(device: Device, received: JsonObject): Pair<String, String> {
+    // A /sync answer leaves the room out of its events.
+    val event = received.with("room_id", ROOM)
+    val plain = fromText(sessionOf(device, event).use { session -> session.decrypt(event.toString()) })
+    val sender = event.stringIn("sender")
+    val words = plain.objectIn("content").stringIn("body")
+    tell("   ${device.name} reads from $sender: $words")
+    return sender to words
+}
+
 /** Takes an answer to /sync; gives the messages that it brings, as sender and words. */
 fun receive(server: Homeserver, device: Device): List<Pair<String, String>> {
     val answer = fromText(server.sync(device.userId, device.deviceId))
-    for (event in answer.objectIn("to_device").getValue("events").jsonArray) {
-        receiveToDevice(device, event.jsonObject)
+    for (event in answer.part("to_device", "events").items()) {
+        attempt(device, "a to-device event") { receiveToDevice(device, event.jsonObject) }
     }
-    val room = answer.objectIn("rooms").objectIn("join").objectIn(ROOM)
-    val read = room.objectIn("timeline").getValue("events").jsonArray.map {
-        // A /sync answer leaves the room out of its events.
-        val event = it.jsonObject.with("room_id", ROOM)
-        val plain = fromText(sessionOf(device, event).use { session -> session.decrypt(event.toString()) })
-        val sender = event.stringIn("sender")
-        val words = plain.objectIn("content").stringIn("body")
-        tell("   ${device.name} reads from $sender: $words")
-        sender to words
+    val read = answer.part("rooms", "join", ROOM, "timeline", "events").items().mapNotNull {
+        attempt(device, "an event") { readEvent(device, it.jsonObject) }
     }
     // How many keys the server still has, so that the account tops them up.
-    val counts = answer.getValue("device_one_time_keys_count").toString()
-    val unused = answer.getValue("device_unused_fallback_key_types").toString()
-    device.account.receiveKeyCounts(counts, unused)
+    attempt(device, "the counts of keys") {
+        val counts = answer["device_one_time_keys_count"] ?: JsonObject(emptyMap())
+        val unused = answer["device_unused_fallback_key_types"]
+        device.account.receiveKeyCounts(counts.toString(), unused?.toString())
+    }
     uploadKeys(server, device)
     return read
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
+from typing import Any
 
 import matrixe2ee
 from device import (
@@ -29,6 +30,15 @@ from homeserver import StandIn
 from matrixe2ee import Account, E2eeError, OlmChannel, Store
 
 numbers = itertools.count(1)
+
+OLM, MEGOLM = "m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"
+NO_MESSAGES: list[Any] = [
+    {},
+    {"algorithm": OLM, "sender_key": None, "ciphertext": {}},
+    {"algorithm": OLM, "sender_key": "AAAA", "ciphertext": [1]},
+    {"algorithm": MEGOLM, "session_id": 5, "ciphertext": None},
+    {"algorithm": MEGOLM, "session_id": "AAAA", "ciphertext": "AAAA"},
+]
 
 
 def step(what: str) -> None:
@@ -106,6 +116,14 @@ def main(folder: str) -> None:
     else:
         raise AssertionError("nothing comes out")
     close_device(laptop)
+
+    step("A stranger sends what is no message; Bob's program goes on")
+    for content in NO_MESSAGES:
+        body = {"messages": {bob.user_id: {bob.device_id: content}}}
+        server.send_to_device("@mallory:example.org", "m.room.encrypted", body)
+        server.send("@mallory:example.org", "m.room.encrypted", content)
+    say(server, alice, "Still there?")
+    check(receive(server, bob) == [(alice.user_id, "Still there?")], "it is what was said")
 
     print("\nAll is as it should be.")
     close_device(alice)

@@ -37,6 +37,26 @@ def tell(line: str) -> None:
     print(f"   {line}")
 
 
+# What comes from the server or from another device may be any JSON: it is taken apart with these two, and
+# the library refuses what does not fit. One bad event is left out; the others are read.
+
+
+def part(value: Any, *names: str) -> Any:
+    """What stands under these names, each in the object that the one before gave; None if nothing does."""
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
+
+
+def items(value: Any) -> list[Any]:
+    """The items of a list; of anything else, none."""
+    return value if isinstance(value, list) else []
+
+
+def leave_out(device: Device, what: str, error: E2eeError) -> None:
+    tell(f'{device.name} leaves out {what}: {error.name()}, "{error}"')
+
+
 def open_device(device: Device) -> None:
     """Opens the store and the account in it; the first time, both are made."""
     device.store = Store.open_sqlite(device.path, device.store_key)
@@ -53,17 +73,23 @@ def upload_keys(server: Homeserver, device: Device) -> None:
     if body is None:
         return
     answer = server.keys_upload(device.user_id, device.device_id, body)
-    device.account.receive_keys_upload_response(200, answer)
+    try:
+        device.account.receive_keys_upload_response(200, answer)
+    except E2eeError as error:  # the next sync uploads them again
+        return leave_out(device, "the answer to an upload", error)
     first = "the keys of the device, and " if "device_keys" in body else ""
     tell(f"{device.name} uploads {first}one-time keys: {len(body.get('one_time_keys', {}))}")
 
 
+def members(server: Homeserver) -> list[str]:
+    """Who is in the room."""
+    return list(part(server.joined_members(), "joined") or {})
+
+
 def query_devices(server: Homeserver) -> Json:
     """The devices of all members: {user: {device: device keys}}."""
-    members = server.joined_members()["joined"]
-    answer = server.keys_query({"device_keys": {user_id: [] for user_id in members}})
-    devices: Json = answer["device_keys"]
-    return devices
+    answer = server.keys_query({"device_keys": {user_id: [] for user_id in members(server)}})
+    return part(answer, "device_keys") or {}
 
 
 def claim_key(server: Homeserver, user_id: str, device_id: str) -> Json:
@@ -71,7 +97,7 @@ def claim_key(server: Homeserver, user_id: str, device_id: str) -> Json:
     request = keys_claim_request({user_id: [device_id]}, 10_000)
     answer = server.keys_claim(request)
     claimed = read_keys_claim_response(request, answer)
-    key: Json = claimed["one_time_keys"][user_id][device_id]
+    key: Json = part(claimed, "one_time_keys", user_id, device_id) or {}
     return key
 
 
@@ -105,17 +131,21 @@ def room_session(device: Device) -> OutboundMegolmSession:
 def share_room_key(server: Homeserver, device: Device, session: OutboundMegolmSession) -> None:
     """Sends the room key to each device that lacks it, over its channel. (A real program makes a new
     session when this raises SessionExpired.)"""
-    members = server.joined_members()["joined"]
-    items = session.get_session_key_for_sending({
+    for item in session.get_session_key_for_sending({
         "encryption": {"algorithm": MEGOLM},
         "history_visibility": "shared",
-        "members": {user_id: "join" for user_id in members},
+        "members": {user_id: "join" for user_id in members(server)},
         "device_keys": query_devices(server),
-    })
-    for item in items:
+    }):
         keys = item["device"]
-        channel = channel_to(server, device, keys)
-        encrypted = channel.encrypt("m.room_key", item["content"])
+        if "content" not in item:
+            tell(f"{device.name} sends no room key to {keys['device_id']}: {item['error']['detail']}")
+            continue
+        try:
+            encrypted = channel_to(server, device, keys).encrypt("m.room_key", item["content"])
+        except E2eeError as error:
+            leave_out(device, keys["device_id"], error)
+            continue
         body = {"messages": {keys["user_id"]: {keys["device_id"]: encrypted}}}
         server.send_to_device(device.user_id, "m.room.encrypted", body)
         session.mark_as_sent([keys])
@@ -135,9 +165,9 @@ def say(server: Homeserver, device: Device, words: str) -> str:
 
 def receive_to_device(device: Device, event: Json) -> None:
     """Decrypts a to-device event. If it is a room key, it is stored before anything else is done."""
-    sender = event["sender"]
-    content = event["content"]
-    sender_key = content["sender_key"]
+    sender = part(event, "sender")
+    content = part(event, "content")
+    sender_key = part(content, "sender_key")
     try:
         channel = OlmChannel.create_from_storage(device.account, sender, sender_key)
     except E2eeError.NotFound:
@@ -147,33 +177,45 @@ def receive_to_device(device: Device, event: Json) -> None:
         plain = channel.first_event()
     else:
         plain = channel.decrypt(content)
-    if plain["type"] == "m.room_key":
-        InboundMegolmSession.from_room_key(device.account, sender, sender_key, plain["content"])
+    if part(plain, "type") == "m.room_key":
+        InboundMegolmSession.from_room_key(device.account, sender, sender_key, part(plain, "content"))
         tell(f"{device.name} receives a room key from {sender}")
 
 
 def session_of(device: Device, event: Json) -> InboundMegolmSession:
     """The session that decrypts this event."""
-    session_id = event["content"]["session_id"]
-    return InboundMegolmSession.from_storage(device.account, ROOM, session_id, event["sender"])
+    session_id = part(event, "content", "session_id")
+    return InboundMegolmSession.from_storage(device.account, ROOM, session_id, part(event, "sender"))
 
 
 def receive(server: Homeserver, device: Device) -> list[tuple[str, str]]:
     """Takes an answer to /sync; gives who said what."""
     answer = server.sync(device.user_id, device.device_id)
-    for event in answer["to_device"]["events"]:
-        receive_to_device(device, event)
+    for event in items(part(answer, "to_device", "events")):
+        try:
+            receive_to_device(device, event)
+        except E2eeError as error:
+            leave_out(device, "a to-device event", error)
     read = []
-    for event in answer["rooms"]["join"][ROOM]["timeline"]["events"]:
-        # A /sync answer leaves the room out of its events.
-        plain = session_of(device, event).decrypt({**event, "room_id": ROOM})
-        words = plain["content"]["body"]
-        tell(f"{device.name} reads from {event['sender']}: {words}")
-        read.append((event["sender"], words))
+    for event in items(part(answer, "rooms", "join", ROOM, "timeline", "events")):
+        try:
+            # A /sync answer leaves the room out of its events.
+            plain = session_of(device, event).decrypt({**event, "room_id": ROOM})
+        except E2eeError as error:
+            leave_out(device, "an event", error)
+            continue
+        words = part(plain, "content", "body")
+        if isinstance(words, str):
+            tell(f"{device.name} reads from {event['sender']}: {words}")
+            read.append((event["sender"], words))
     # How many keys the server still has, so that the account tops them up.
-    device.account.receive_key_counts(
-        answer["device_one_time_keys_count"], answer["device_unused_fallback_key_types"]
-    )
+    try:
+        device.account.receive_key_counts(
+            part(answer, "device_one_time_keys_count") or {},
+            part(answer, "device_unused_fallback_key_types"),
+        )
+    except E2eeError as error:
+        leave_out(device, "the counts of keys", error)
     upload_keys(server, device)
     return read
 

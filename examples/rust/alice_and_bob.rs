@@ -18,11 +18,22 @@ use device::{
 };
 use homeserver::{Homeserver, StandIn};
 use matrixe2ee::{Account, OlmChannel, Store};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn step(what: &str) {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     println!("\n{}. {what}", NUMBER.fetch_add(1, Ordering::Relaxed));
+}
+
+fn no_messages() -> [Value; 5] {
+    let (olm, megolm) = ("m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2");
+    [
+        json!({}),
+        json!({ "algorithm": olm, "sender_key": null, "ciphertext": {} }),
+        json!({ "algorithm": olm, "sender_key": "AAAA", "ciphertext": [1] }),
+        json!({ "algorithm": megolm, "session_id": 5, "ciphertext": null }),
+        json!({ "algorithm": megolm, "session_id": "AAAA", "ciphertext": "AAAA" }),
+    ]
 }
 
 /// What receive() gives for words of this device.
@@ -105,7 +116,7 @@ fn main() {
     laptop.account = Some(Account::open(&store, laptop.user_id, laptop.device_id).unwrap());
     laptop.store = Some(store);
     let devices = query_devices(&server);
-    let channel = channel_to(&server, &alice, &devices[bob.user_id][bob.device_id]);
+    let channel = channel_to(&server, &alice, &devices[bob.user_id][bob.device_id]).unwrap();
     let for_phone = channel.encrypt("m.dummy", "{}").unwrap();
     let alice_key = alice.account().identity_key().unwrap();
     refused(
@@ -120,6 +131,15 @@ fn main() {
         ),
     );
     close_device(&mut laptop);
+
+    step("A stranger sends what is no message; Bob's program goes on");
+    for content in no_messages() {
+        let body = json!({ "messages": { bob.user_id: { bob.device_id: content } } });
+        server.send_to_device("@mallory:example.org", "m.room.encrypted", &body.to_string());
+        server.send("@mallory:example.org", "m.room.encrypted", &content.to_string());
+    }
+    say(&server, &alice, "Still there?");
+    assert_eq!(receive(&server, &bob), [said(&alice, "Still there?")]);
 
     println!("\nAll is as it should be.");
     close_device(&mut alice);

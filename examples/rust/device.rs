@@ -1,6 +1,7 @@
 //! One device: its store and its account, what it says to the homeserver, and how it reads and
 //! writes in the room. A call that fails although it may not fail ends the program.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use matrixe2ee::{
@@ -45,6 +46,26 @@ pub fn string_in<'a>(object: &'a Value, name: &str) -> &'a str {
     object[name].as_str().expect(name)
 }
 
+// What comes from the server or from another device may be any JSON: what is absent is null, a text that
+// is none is an error, and the library refuses what does not fit. One bad event is left out; the others
+// are read.
+
+type Tried<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// What came of it; or nothing, and a line that says what is left out because of it.
+fn usable<T>(device: &Device, what: &str, tried: Tried<T>) -> Option<T> {
+    tried.inspect_err(|error| println!("   {} leaves out {what}: {error}", device.name)).ok()
+}
+
+fn field<'a>(object: &'a Value, name: &str) -> Tried<&'a str> {
+    object[name].as_str().ok_or_else(|| format!("there is no {name}").into())
+}
+
+/// The items of a list; of anything else, none.
+fn items(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
 /// Opens the store and the account in it; the first time, both are made.
 pub fn open_device(device: &mut Device) {
     let store = Store::open_sqlite(&device.path, device.store_key.clone()).unwrap();
@@ -62,7 +83,11 @@ pub fn close_device(device: &mut Device) {
 pub fn upload_keys(server: &dyn Homeserver, device: &Device) {
     let Some(body) = device.account().keys_upload_request().unwrap() else { return };
     let answer = server.keys_upload(device.user_id, device.device_id, &body);
-    device.account().receive_keys_upload_response(200, &answer).unwrap();
+    let taken = device.account().receive_keys_upload_response(200, &answer);
+    // Else the next sync uploads them again.
+    let Some(()) = usable(device, "the answer to an upload", taken.map_err(Into::into)) else {
+        return;
+    };
     let request = from_text(&body);
     println!(
         "   {} uploads {}one-time keys: {}",
@@ -75,8 +100,9 @@ pub fn upload_keys(server: &dyn Homeserver, device: &Device) {
 /// Who is in the room: {user: value}, with the same value for each.
 fn members(server: &dyn Homeserver, value: Value) -> Value {
     let answer = from_text(&server.joined_members());
-    let joined = answer["joined"].as_object().unwrap();
-    joined.keys().map(|user_id| (user_id.clone(), value.clone())).collect()
+    let joined = answer["joined"].as_object();
+    let user_ids = joined.into_iter().flat_map(|joined| joined.keys());
+    user_ids.map(|user_id| (user_id.clone(), value.clone())).collect()
 }
 
 /// The devices of all who are in the room: {user: {device: device keys}}.
@@ -87,36 +113,37 @@ pub fn query_devices(server: &dyn Homeserver) -> Value {
 }
 
 /// Claims a one-time key of a device: {key_id: key}.
-pub fn claim_key(server: &dyn Homeserver, user_id: &str, device_id: &str) -> String {
+pub fn claim_key(server: &dyn Homeserver, user_id: &str, device_id: &str) -> Tried<String> {
     let devices = json!({ user_id: [device_id] }).to_string();
     let request = keys_claim_request(&devices, Some(10_000)).unwrap();
     let answer = server.keys_claim(&request);
-    let claimed = from_text(&read_keys_claim_response(&request, &answer).unwrap());
-    let key = &claimed["one_time_keys"][user_id][device_id];
-    assert!(key.is_object(), "the server had a key to claim");
-    key.to_string()
+    let claimed = from_text(&read_keys_claim_response(&request, &answer)?);
+    Ok(claimed["one_time_keys"][user_id][device_id].to_string())
 }
 
 /// The channel to a device: the stored one, or a new one with a key claimed for it.
-pub fn channel_to(server: &dyn Homeserver, from: &Device, device_keys: &Value) -> Arc<OlmChannel> {
-    let user_id = string_in(device_keys, "user_id");
-    let device_id = string_in(device_keys, "device_id");
-    let identity_key = string_in(&device_keys["keys"], &format!("curve25519:{device_id}"));
+pub fn channel_to(
+    server: &dyn Homeserver,
+    from: &Device,
+    device_keys: &Value,
+) -> Tried<Arc<OlmChannel>> {
+    let user_id = field(device_keys, "user_id")?;
+    let device_id = field(device_keys, "device_id")?;
+    let identity_key = field(&device_keys["keys"], &format!("curve25519:{device_id}"))?;
     let signed_keys = device_keys.to_string();
 
     match OlmChannel::create_from_storage(from.account(), user_id, identity_key) {
         Ok(channel) => {
-            channel.set_partner_device_keys(&signed_keys).unwrap();
-            channel
+            channel.set_partner_device_keys(&signed_keys)?;
+            Ok(channel)
         }
         Err(E2eeError::NotFound { .. }) => {
-            let key = claim_key(server, user_id, device_id);
-            let channel =
-                OlmChannel::create_outbound_channel(from.account(), &signed_keys, &key).unwrap();
+            let key = claim_key(server, user_id, device_id)?;
+            let channel = OlmChannel::create_outbound_channel(from.account(), &signed_keys, &key)?;
             println!("   {} claims a one-time key of {device_id} and opens a channel", from.name);
-            channel
+            Ok(channel)
         }
-        Err(error) => panic!("{error}"),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -149,7 +176,13 @@ pub fn share_room_key(server: &dyn Homeserver, device: &Device, session: &Outbou
         let keys = &item["device"];
         let user_id = string_in(keys, "user_id");
         let device_id = string_in(keys, "device_id");
-        let channel = channel_to(server, device, keys);
+        if item["content"].is_null() {
+            println!("   {} sends no room key to {device_id}: {}", device.name, item["error"]);
+            continue;
+        }
+        let Some(channel) = usable(device, device_id, channel_to(server, device, keys)) else {
+            continue;
+        };
         let encrypted = channel.encrypt("m.room_key", &item["content"].to_string()).unwrap();
         let body = json!({ "messages": { user_id: { device_id: from_text(&encrypted) } } });
         server.send_to_device(device.user_id, "m.room.encrypted", &body.to_string());
@@ -171,13 +204,13 @@ pub fn say(server: &dyn Homeserver, device: &Device, words: &str) -> String {
 }
 
 /// Decrypts a to-device event. If it is a room key, it is stored before anything else is done.
-pub fn receive_to_device(device: &Device, event: &Value) {
+pub fn receive_to_device(device: &Device, event: &Value) -> Tried<()> {
     let content = &event["content"];
-    let sender = string_in(event, "sender");
-    let sender_key = string_in(content, "sender_key");
+    let sender = field(event, "sender")?;
+    let sender_key = field(content, "sender_key")?;
     let encrypted = content.to_string();
     let text = match OlmChannel::create_from_storage(device.account(), sender, sender_key) {
-        Ok(channel) => channel.decrypt(&encrypted).unwrap(),
+        Ok(channel) => channel.decrypt(&encrypted)?,
         Err(E2eeError::NotFound { .. }) => {
             let channel = OlmChannel::create_from_encrypted_message(
                 device.account(),
@@ -186,56 +219,60 @@ pub fn receive_to_device(device: &Device, event: &Value) {
                 &encrypted,
                 None,
                 None,
-            )
-            .unwrap();
-            channel.first_event().unwrap()
+            )?;
+            channel.first_event()?
         }
-        Err(error) => panic!("{error}"),
+        Err(error) => return Err(error.into()),
     };
     let plain = from_text(&text);
-    if string_in(&plain, "type") == "m.room_key" {
+    if plain["type"] == "m.room_key" {
         let room_key = plain["content"].to_string();
-        InboundMegolmSession::from_room_key(device.account(), sender, sender_key, &room_key)
-            .unwrap();
+        InboundMegolmSession::from_room_key(device.account(), sender, sender_key, &room_key)?;
         println!("   {} receives a room key from {sender}", device.name);
     }
+    Ok(())
 }
 
 /// The session that decrypts this event.
-pub fn session_of(device: &Device, event: &Value) -> Arc<InboundMegolmSession> {
-    let session_id = string_in(&event["content"], "session_id");
-    let sender = string_in(event, "sender").to_owned();
-    InboundMegolmSession::from_storage(device.account(), ROOM, session_id, Some(sender)).unwrap()
+pub fn session_of(device: &Device, event: &Value) -> Tried<Arc<InboundMegolmSession>> {
+    let session_id = field(&event["content"], "session_id")?;
+    let sender = field(event, "sender")?.to_owned();
+    Ok(InboundMegolmSession::from_storage(device.account(), ROOM, session_id, Some(sender))?)
+}
+
+/// What an event of the room says: sender and words.
+fn read_event(device: &Device, event: &Value) -> Tried<(String, String)> {
+    let session = session_of(device, event)?;
+    // A /sync answer leaves the room out of its events.
+    let mut event = event.clone();
+    event["room_id"] = json!(ROOM);
+    let plain = from_text(&session.decrypt(&event.to_string())?);
+    let words = field(&plain["content"], "body")?;
+    let sender = field(&event, "sender")?;
+    println!("   {} reads from {sender}: {words}", device.name);
+    Ok((sender.to_owned(), words.to_owned()))
 }
 
 /// Takes an answer to /sync; gives what was read: (sender, words).
 pub fn receive(server: &dyn Homeserver, device: &Device) -> Vec<(String, String)> {
     let answer = from_text(&server.sync(device.user_id, device.device_id));
-    let mut read = Vec::new();
-    for event in answer["to_device"]["events"].as_array().unwrap() {
-        receive_to_device(device, event);
+    for event in items(&answer["to_device"]["events"]) {
+        usable(device, "a to-device event", receive_to_device(device, event));
     }
-    for event in answer["rooms"]["join"][ROOM]["timeline"]["events"].as_array().unwrap() {
-        // A /sync answer leaves the room out of its events.
-        let mut event = event.clone();
-        event["room_id"] = json!(ROOM);
-        let session = session_of(device, &event);
-        let plain = from_text(&session.decrypt(&event.to_string()).unwrap());
-        let words = string_in(&plain["content"], "body");
-        let sender = string_in(&event, "sender");
-        println!("   {} reads from {sender}: {words}", device.name);
-        read.push((sender.to_owned(), words.to_owned()));
-    }
+    let events = items(&answer["rooms"]["join"][ROOM]["timeline"]["events"]).iter();
+    let read =
+        events.filter_map(|event| usable(device, "an event", read_event(device, event))).collect();
     // How many keys the server still has, so that the account tops them up.
-    let counts = answer["device_one_time_keys_count"].to_string();
-    let unused = answer["device_unused_fallback_key_types"].to_string();
-    device.account().receive_key_counts(&counts, Some(unused)).unwrap();
+    let counts = answer.get("device_one_time_keys_count").map_or("{}".to_owned(), Value::to_string);
+    let unused = answer.get("device_unused_fallback_key_types").map(Value::to_string);
+    let taken = device.account().receive_key_counts(&counts, unused);
+    usable(device, "the counts of keys", taken.map_err(Into::into));
     upload_keys(server, device);
     read
 }
 
 /// Takes an event that the library has to refuse.
 pub fn refuse(device: &Device, event: &Value, expected: &str) {
-    let session = session_of(device, event);
+    let session = session_of(device, event).expect("the session is there");
     refused(expected, session.decrypt(&event.to_string()));
 }

@@ -16,6 +16,14 @@ func step(_ what: String) {
     tell("\n\(number). \(what)")
 }
 
+let noMessages: [JSON] = [
+    [:],
+    ["algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": .null, "ciphertext": [:]],
+    ["algorithm": "m.olm.v1.curve25519-aes-sha2", "sender_key": "AAAA", "ciphertext": [.integer(1)]],
+    ["algorithm": "m.megolm.v1.aes-sha2", "session_id": .integer(5), "ciphertext": .null],
+    ["algorithm": "m.megolm.v1.aes-sha2", "session_id": "AAAA", "ciphertext": "AAAA"],
+]
+
 /// What receive() gives for words of this device.
 func said(_ device: Device, _ words: String) -> Message {
     Message(sender: device.userId, words: words)
@@ -108,6 +116,17 @@ struct AliceAndBob {
                 content: forPhone)
         }
         try closeDevice(&laptop)
+
+        step("A stranger sends what is no message; Bob's program goes on")
+        for content in noMessages {
+            let body: JSON = ["messages": [bob.userId: [bob.deviceId: content]]]
+            try server.sendToDevice(
+                userId: "@mallory:example.org", eventType: "m.room.encrypted", body: body.text)
+            _ = try server.send(
+                userId: "@mallory:example.org", eventType: "m.room.encrypted", content: content.text)
+        }
+        _ = try say(server, alice, "Still there?")
+        try check(receive(server, bob) == [said(alice, "Still there?")], "it is what was said")
 
         tell("\nAll is as it should be.")
         try closeDevice(&alice)

@@ -46,6 +46,20 @@ func stringIn(_ object: JSON, _ name: String) throws -> String {
     return string
 }
 
+// What comes from the server or from another device may be any JSON: what is absent is null, stringIn()
+// throws if there is no text, and the library refuses what does not fit. One bad event is left out; the
+// others are read.
+
+/// What came of it; or nil, and a line that says what is left out because of it.
+func attempt<T>(_ device: Device, _ what: String, _ call: () throws -> T) -> T? {
+    do {
+        return try call()
+    } catch {
+        tell("   \(device.name) leaves out \(what): \(error)")
+        return nil
+    }
+}
+
 /// Opens the store and the account in it; the first time, both are made.
 func openDevice(_ device: inout Device) throws {
     device.store = try Store.openSqlite(path: device.path, key: device.storeKey)
@@ -64,7 +78,10 @@ func uploadKeys(_ server: Homeserver, _ device: Device) throws {
     guard let body = try device.account.keysUploadRequest() else { return }
     let answer = try server.keysUpload(
         userId: device.userId, deviceId: device.deviceId, body: body)
-    try device.account.receiveKeysUploadResponse(httpStatus: 200, body: answer)
+    // If the answer is none, the next sync uploads them again.
+    guard attempt(device, "the answer to an upload", {
+        try device.account.receiveKeysUploadResponse(httpStatus: 200, body: answer)
+    }) != nil else { return }
     let request = try JSON(body)
     let deviceKeys = request["device_keys"] == .null ? "" : "the keys of the device, and "
     let count = request["one_time_keys"].object.count
@@ -81,7 +98,7 @@ func members(_ server: Homeserver, _ value: JSON) throws -> JSON {
 func queryDevices(_ server: Homeserver) throws -> JSON {
     let body: JSON = ["device_keys": try members(server, [])]
     let answer = try JSON(server.keysQuery(body: body.text))
-    return answer["device_keys"]
+    return .object(answer["device_keys"].object)
 }
 
 /// Claims a one-time key of a device: {key_id: key}.
@@ -90,9 +107,7 @@ func claimKey(_ server: Homeserver, _ userId: String, _ deviceId: String) throws
     let request = try keysClaimRequest(devices: devices.text, timeoutMs: 10_000)
     let answer = try server.keysClaim(body: request)
     let claimed = try JSON(readKeysClaimResponse(request: request, response: answer))
-    let key = claimed["one_time_keys"][userId][deviceId]
-    try check(key != .null, "the server had a key to claim")
-    return try key.text
+    return try claimed["one_time_keys"][userId][deviceId].text
 }
 
 /// The channel to a device: the stored one, or a new one with a key claimed for it.
@@ -142,8 +157,14 @@ func shareRoomKey(_ server: Homeserver, _ device: Device, _ session: OutboundMeg
         let keys = item["device"]
         let userId = try stringIn(keys, "user_id")
         let deviceId = try stringIn(keys, "device_id")
-        let channel = try channelTo(server, device, keys)
-        let encrypted = try channel.encrypt(eventType: "m.room_key", content: item["content"].text)
+        if item["content"] == .null {
+            tell("   \(device.name) sends no room key to \(deviceId): \(item["error"])")
+            continue
+        }
+        guard let encrypted = attempt(device, deviceId, {
+            let channel = try channelTo(server, device, keys)
+            return try channel.encrypt(eventType: "m.room_key", content: item["content"].text)
+        }) else { continue }
         let body: JSON = ["messages": [userId: [deviceId: try JSON(encrypted)]]]
         try server.sendToDevice(
             userId: device.userId, eventType: "m.room.encrypted", body: body.text)
@@ -203,27 +224,38 @@ struct Message: Equatable {
     let words: String
 }
 
+/// What an event of the room says.
+func readEvent(_ device: Device, _ received: JSON) throws -> Message {
+    var event = received
+    // A /sync answer leaves the room out of its events.
+    event["room_id"] = .string(room)
+    let session = try sessionOf(device, event)
+    let plain = try JSON(session.decrypt(event: event.text))
+    let words = try stringIn(plain["content"], "body")
+    let sender = try stringIn(event, "sender")
+    tell("   \(device.name) reads from \(sender): \(words)")
+    return Message(sender: sender, words: words)
+}
+
 /// Takes an answer to /sync; gives what was read.
 func receive(_ server: Homeserver, _ device: Device) throws -> [Message] {
     let answer = try JSON(server.sync(userId: device.userId, deviceId: device.deviceId))
     var read: [Message] = []
     for event in answer["to_device"]["events"].list {
-        try receiveToDevice(device, event)
+        _ = attempt(device, "a to-device event") { try receiveToDevice(device, event) }
     }
-    for var event in answer["rooms"]["join"][room]["timeline"]["events"].list {
-        // A /sync answer leaves the room out of its events.
-        event["room_id"] = .string(room)
-        let session = try sessionOf(device, event)
-        let plain = try JSON(session.decrypt(event: event.text))
-        let words = try stringIn(plain["content"], "body")
-        let sender = try stringIn(event, "sender")
-        tell("   \(device.name) reads from \(sender): \(words)")
-        read.append(Message(sender: sender, words: words))
+    for event in answer["rooms"]["join"][room]["timeline"]["events"].list {
+        if let message = attempt(device, "an event", { try readEvent(device, event) }) {
+            read.append(message)
+        }
     }
     // How many keys the server still has, so that the account tops them up.
-    try device.account.receiveKeyCounts(
-        oneTimeCounts: answer["device_one_time_keys_count"].text,
-        unusedFallbackTypes: answer["device_unused_fallback_key_types"].text)
+    let counts = JSON.object(answer["device_one_time_keys_count"].object)
+    let unused = answer["device_unused_fallback_key_types"]
+    _ = attempt(device, "the counts of keys") {
+        try device.account.receiveKeyCounts(
+            oneTimeCounts: counts.text, unusedFallbackTypes: unused == .null ? nil : unused.text)
+    }
     try uploadKeys(server, device)
     return read
 }

@@ -15,10 +15,51 @@ import tempfile
 import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "examples" / "python"))
-from homeserver import StandIn  # noqa: E402
+from homeserver import ROOM, StandIn  # noqa: E402
 
 # A member that takes longer to answer hangs.
 DEADLINE_S = 60
+
+
+OLM, MEGOLM = "m.olm.v1.curve25519-aes-sha2", "m.megolm.v1.aes-sha2"
+# What a stranger or a server out of its mind puts between the events: nobody loses a message over it.
+VALUES = [None, True, 5, -1, 1.5, "", "text", [], [None], {}, {"a": {}}]
+CONTENTS = [
+    *VALUES,
+    *({"algorithm": OLM, "sender_key": value, "ciphertext": value} for value in VALUES),
+    *({"algorithm": OLM, "sender_key": "A" * 43, "ciphertext": value} for value in VALUES),
+    *({"algorithm": MEGOLM, "session_id": value, "ciphertext": value} for value in VALUES),
+    *({"algorithm": value} for value in VALUES),
+]
+NO_EVENTS = [
+    *VALUES,
+    *({"sender": value, "type": "m.room.encrypted", "content": value} for value in VALUES),
+    *({"sender": "@mallory:example.org", "type": "m.room.encrypted", "content": content, "event_id": "$no"}
+      for content in CONTENTS),
+]
+
+
+SYNC_PARTS = [("to_device",), ("to_device", "events"), ("rooms",), ("rooms", "join"),
+              ("rooms", "join", ROOM, "timeline"), ("device_one_time_keys_count",),
+              ("device_unused_fallback_key_types",)]
+
+
+def among_nonsense(answer):
+    """A sync answer with such events before, between and behind those that are there."""
+    for part in (answer["to_device"], answer["rooms"]["join"][ROOM]["timeline"]):
+        events = [other for event in part["events"] for other in (event, NO_EVENTS[-1])]
+        part["events"] = [*NO_EVENTS, *events, *NO_EVENTS]
+    return answer
+
+
+def with_part(answer, names, value):
+    """A sync answer that has something else in this place."""
+    *outer, last = names
+    place = answer
+    for name in outer:
+        place = place[name]
+    place[last] = value
+    return answer
 
 
 class Homeserver(StandIn):
@@ -27,9 +68,13 @@ class Homeserver(StandIn):
     def __init__(self, members):
         super().__init__()
         self.members = members
+        self.spoil = lambda answer: answer
 
     def joined_members(self):
         return {"joined": {user_id: {} for user_id in self.members}}
+
+    def sync(self, user_id, device_id):
+        return self.spoil(super().sync(user_id, device_id))
 
 
 class Member:
@@ -101,6 +146,16 @@ def main():
         # Over the channels and sessions that are there now, in the other order.
         members.reverse()
         everybody_reads(members, everybody_speaks(members, "{} again"))
+        # Among what is no event.
+        server.spoil = among_nonsense
+        everybody_reads(members, everybody_speaks(members, "{}, in spite of all"))
+        for names in SYNC_PARTS:
+            for value in VALUES:
+                server.spoil = lambda answer, names=names, value=value: with_part(answer, names, value)
+                for member in members:
+                    member.do("receive")
+        print("ok      nobody ends over an answer that is none")
+        server.spoil = lambda answer: answer
         # From what is stored.
         for member in members:
             member.do("restart")

@@ -10,6 +10,14 @@ if tools/swift.sh --install; then
     $members/member_swift.sh --build
     set -- "$@" dave=$members/member_swift.sh
 fi
+# The library for C is in the way of all of them, even under the names that the packages' own have: each
+# takes the one that it brought.
+in_the_way=$PWD/target/in_the_way
+mkdir -p "$in_the_way"
+for file in target/capi/lib/libmatrixe2ee.so bindings/generated/library/*.so target/swift/MatrixE2ee/lib/*; do
+    cp target/capi/lib/libmatrixe2ee.so "$in_the_way/$(basename "$file")"
+done
+export LD_LIBRARY_PATH="$in_the_way"
 # What the members tell of themselves is of interest only if something fails.
 mkdir -p .cache/logs
 python3 $members/drive.py "$@" 2> .cache/logs/members.log || { tail -40 .cache/logs/members.log; exit 1; }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes the environment of tests/peers.rs in .cache/peers (or $1): a Python with vodozemac from
-# PyPI, and one with libolm (Debian's python3-olm, installed when apt-get can).
+# PyPI, and one with libolm (Debian's python3-olm, installed by root).
 # What cannot be had is SKIPPED; with CI=true it is an error.
 set -eu
 
@@ -35,19 +35,8 @@ else
     skip "vodozemac could not be installed from PyPI"
 fi
 
-libolm() {
-    /usr/bin/python3 -c 'import olm' 2>/dev/null
-}
-
-install_libolm() {
-    if [ "$(id -u)" = 0 ]; then as_root=; else as_root='sudo -n'; fi
-    $as_root apt-get install -y -qq python3-olm >/dev/null ||
-        { $as_root apt-get update -qq && $as_root apt-get install -y -qq python3-olm >/dev/null; }
-}
-
-libolm || ! command -v apt-get >/dev/null || install_libolm || true
 rm -f "$folder/libolm-python"
-if libolm; then
+if "$here/../../tools/need.sh" python-olm; then
     printf '#!/bin/sh\nexec /usr/bin/python3 "$@"\n' >"$folder/libolm-python"
     chmod +x "$folder/libolm-python"
 else

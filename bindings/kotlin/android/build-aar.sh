@@ -26,7 +26,8 @@ library() {
     (cd "$root" && cargo ndk --platform 21 -t "$abi" rustc --locked --release --lib --crate-type cdylib \
         --no-default-features --features uniffi,bundled-sqlite --target-dir "$target")
     mkdir -p "$package/jni/$abi"
-    "$strip" --strip-unneeded -o "$package/jni/$abi/libmatrixe2ee.so" "$target/$triple/release/libmatrixe2ee.so"
+    "$strip" --strip-unneeded -o "$package/jni/$abi/libmatrixe2ee_uniffi.so" \
+        "$target/$triple/release/libmatrixe2ee.so"
 }
 library arm64-v8a aarch64-linux-android
 library armeabi-v7a armv7-linux-androideabi

@@ -46,7 +46,7 @@ mkdir "$work/aar" "$work/classes"
 (cd "$work/aar" && jar xf "$work/out/matrixe2ee-android-$version.aar")
 (cd "$work/classes" && jar xf "$work/aar/classes.jar")
 for abi in arm64-v8a armeabi-v7a x86_64; do
-    [ "$(cat "$work/aar/jni/$abi/libmatrixe2ee.so")" = "for $abi" ] || fail "the library for $abi"
+    [ "$(cat "$work/aar/jni/$abi/libmatrixe2ee_uniffi.so")" = "for $abi" ] || fail "the library for $abi"
 done
 for file in AndroidManifest.xml proguard.txt R.txt META-INF/LICENSE; do
     [ -e "$work/aar/$file" ] || fail "the AAR has no $file"

@@ -2,7 +2,8 @@
 
 Wherever JSON goes in, pass a dict or list, or its JSON text; what comes out are dicts and lists. The shapes are
 those of the Matrix specification. Errors are `E2eeError.Replay`, `E2eeError.NotFound` and so on, all of
-them subclasses of `E2eeError`.
+them subclasses of `E2eeError`. Whatever `json.loads` has read ends in one of these, and never in a
+`TypeError`, which is for mistakes of the program itself.
 
 `matrixe2ee.raw` has the same objects with JSON as text on both sides.
 """

@@ -213,12 +213,14 @@ def test_an_account_that_vodozemac_pickled_moves_in():
             E2eeError.InvalidField,
         ),
         (
-            lambda a: OlmChannel.from_libolm_pickles(a.account, BOB, a.identity_key, [1], KEY),
+            lambda a: OlmChannel.from_libolm_pickles(
+                a.account, BOB, Device(BOB, "BOB").identity_key, [1], KEY
+            ),
             E2eeError.InvalidField,
         ),
         (
             lambda a: OlmChannel.from_vodozemac_pickles(
-                a.account, BOB, a.identity_key, ["none"], KEY
+                a.account, BOB, Device(BOB, "BOB").identity_key, ["none"], KEY
             ),
             E2eeError.WrongKey,
         ),

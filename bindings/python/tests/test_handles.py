@@ -154,13 +154,17 @@ def test_a_handle_of_another_kind_as_an_argument_is_a_type_error(everything):
         lambda: Store.open_sqlite(None, KEY),
         lambda: Store.open_sqlite(5, KEY),
         lambda: Store.open_sqlite_with_passphrase("none.sqlite", b"correct horse"),
-        lambda: Account.open(Store.in_memory(KEY), None, "ALICE"),
-        lambda: Account.open(Store.in_memory(KEY), ALICE, b"ALICE"),
     ],
 )
 def test_an_argument_of_another_type_is_a_type_error(call):
     with pytest.raises(TypeError):
         call()
+
+
+@pytest.mark.parametrize("names", [(None, "ALICE"), (ALICE, b"ALICE"), (5, "ALICE")])
+def test_a_name_that_is_no_text_is_invalid_field(names):
+    with pytest.raises(E2eeError.InvalidField):
+        Account.open(Store.in_memory(KEY), *names)
 
 
 @each_kind

@@ -65,9 +65,10 @@ def test_results_are_json_text():
 
 
 @pytest.mark.parametrize("value", [{}, [], None, 5, b"{}"])
-def test_an_object_in_place_of_text_is_a_type_error(value):
-    with pytest.raises(TypeError):
+def test_an_object_in_place_of_text_is_invalid_field_and_is_named(value):
+    with pytest.raises(E2eeError.InvalidField) as caught:
         account().sign_json(value)
+    assert caught.value.field == "object"
 
 
 def test_a_text_may_be_as_long_as_it_likes():

@@ -95,15 +95,16 @@ final class AccountTests: XCTestCase {
                 account: account, roomId: room, senderKey: account.identityKey(), pickle: "none",
                 pickleKey: key))
         let bob = "@bob:example.org"
+        let bobsKey = try Person.bob().account.identityKey()
         expect(
             "INVALID_FIELD",
             try OlmChannel.fromLibolmPickles(
-                account: account, partnerUserId: bob, partnerIdentityKey: account.identityKey(),
+                account: account, partnerUserId: bob, partnerIdentityKey: bobsKey,
                 pickles: "[1]", pickleKey: key))
         expect(
             "WRONG_KEY",
             try OlmChannel.fromVodozemacPickles(
-                account: account, partnerUserId: bob, partnerIdentityKey: account.identityKey(),
+                account: account, partnerUserId: bob, partnerIdentityKey: bobsKey,
                 pickles: #"["none"]"#, pickleKey: key))
     }
 

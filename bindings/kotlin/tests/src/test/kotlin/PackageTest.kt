@@ -24,7 +24,7 @@ class PackageTest {
     @Test
     fun `the jar holds the library, the licence and nothing of the tests`() = JarFile(file).use { jar ->
         val names = jar.entries().toList().filterNot { it.isDirectory }.map { it.name }
-        assertTrue(names.any { it.matches(Regex("linux-[a-z0-9-]+/libmatrixe2ee.so")) }) { "$names" }
+        assertTrue(names.any { it.matches(Regex("linux-[a-z0-9-]+/libmatrixe2ee_uniffi.so")) }) { "$names" }
         assertNotNull(jar.getEntry("META-INF/LICENSE"))
         val others = names.filterNot { it.startsWith("org/matrixe2ee/") || it.startsWith("META-INF/") }
         assertEquals(1, others.size) { "$others" }
