@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// The rooms from the lowest on, as paths below `src`.
-const ROOMS: [&str; 18] = [
+const ROOMS: [&str; 19] = [
     "error",
     "base::environment",
     "base::parallel",
@@ -20,6 +20,7 @@ const ROOMS: [&str; 18] = [
     "sessions::room_settings",
     "sessions::libolm_pickles",
     "sessions::account",
+    "sessions::known_devices",
     "sessions::olm",
     "sessions::megolm",
     "sessions::libolm_import",
