@@ -423,11 +423,14 @@ matrixe2ee_status matrixe2ee_keys_claim_request(
 /// thread; touches no store.
 ///
 /// \param request the body that was sent.
-/// \param response the body that the server answered.
+/// \param response the body that the server answered: at most 16 MiB or, if
+/// that is more, 1,024 bytes for each device that the request asks for.
 /// \param out {"one_time_keys": {"@bob:example.org": {"DEVICE":
 /// {"signed_curve25519:AAAAHQ": {"key": "...", "signatures": {...}}}}},
 /// "failures": ["example.net"]}, to be released with matrixe2ee_string_free().
-/// A device without a usable key is absent.
+/// A device that has no key is absent. One whose key is of no use is named in
+/// "failed": [{"device": {"user_id": "...", "device_id": "..."}, "error":
+/// {...}}], which is there only if there is one.
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 matrixe2ee_status matrixe2ee_read_keys_claim_response(
@@ -456,7 +459,8 @@ matrixe2ee_status matrixe2ee_verify_signed_json(
     const char *public_key,
     matrixe2ee_error **err);
 
-/// Writes a JSON value as canonical JSON: sorted keys, no spaces, integers only.
+/// Writes a JSON value as canonical JSON: sorted keys, no spaces, integers only, -0
+/// as 0.
 ///
 /// Usable from any thread; touches no store.
 ///
@@ -1185,7 +1189,9 @@ void matrixe2ee_olm_channel_free(matrixe2ee_olm_channel *channel);
 /// "reserve_ahead": 32, "old_shared_history_names": false}; NULL for these values.
 /// reserve_ahead (0 to 1000) says how many messages one write to disk serves; a
 /// crash skips the indices that were left, and they count as messages. With 0 or
-/// 1, each message is written by itself.
+/// 1, each message is written by itself. old_shared_history_names writes
+/// m.shared_history, which matrix-sdk-crypto 0.19 reads, beside the
+/// specification's shared_history, which it does not.
 /// \param out the session, to be released with
 /// matrixe2ee_outbound_megolm_session_free().
 ///
@@ -1274,8 +1280,16 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_message_index(
 /// lacks the key, with its full device keys and the content of m.room_key. A
 /// blocked device has {"device": {...}, "withheld": {...}} instead, the content of
 /// m.room_key.withheld; a device whose keys fail their checks has {"device": {...},
-/// "error": {...}}. To be released with matrixe2ee_string_free(). It is secret: it
+/// "error": {...}}, counts as gone and spoils no other. "device" is the entry as it
+/// was given, or {"user_id": "...", "device_id": "..."} if that is no object or
+/// cannot be read. To be released with matrixe2ee_string_free(). It is secret: it
 /// holds the room key.
+///
+/// The keys with which a device is first given a room key are remembered by the
+/// account for good: with others it has the error MISMATCHED_FINGERPRINT, in every
+/// room and session. Blocking a device that had the key expires the session, but
+/// for "m.no_olm": it could only not be reached. The same text as the last time
+/// costs little.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, ROOM_NOT_ENCRYPTED,
 /// UNKNOWN_ALGORITHM, CLOCK_FAILED, SESSION_EXPIRED (someone who has the key is no
@@ -1293,7 +1307,7 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
 /// For a session that was taken over, the first call tells who has its key already:
 /// full device keys, as from /keys/query, or [] if nobody has. An entry that cannot
-/// be read is INVALID_FIELD then, and nothing changes.
+/// be read is INVALID_FIELD then, and nothing changes; later it is ignored.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(
@@ -1315,7 +1329,8 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(
 /// "...", "ciphertext": "..."}, and "m.relates_to" if the content has it; to be
 /// released with matrixe2ee_string_free().
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, SESSION_EXPIRED
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the event that the server makes of
+/// it could have over 65,536 bytes; no index is used), CLOCK_FAILED, SESSION_EXPIRED
 /// (make a new session).
 matrixe2ee_status matrixe2ee_outbound_megolm_session_encrypt(
     const matrixe2ee_outbound_megolm_session *session,

@@ -39,11 +39,12 @@ fn the_examples_of_the_matrix_specification_come_out_as_it_says() {
 
 #[test]
 fn numbers_that_canonical_json_does_not_have_are_refused() {
-    // SEC-99. The specification's last example would turn -0 and 1e10 into 0 and 10000000000;
-    // we refuse them, because others then compute another signature.
+    // SEC-99. The specification's last example would turn 1e10 into 10000000000; we refuse it,
+    // because others then compute another signature (matrix-spec#2424).
     for number in [
-        "-0",
         "-0.0",
+        "-0e1",
+        "-1e-400",
         "0.0",
         "1.0",
         "1.5",
@@ -63,6 +64,47 @@ fn numbers_that_canonical_json_does_not_have_are_refused() {
     }
     for number in ["0", "-1", "9007199254740991", "-9007199254740991"] {
         assert_eq!(canonical_json(number).unwrap(), number);
+    }
+}
+
+/// The cases of MSC 4458: input, and after `---` each output that is right.
+#[test]
+fn every_case_of_json_handling_comes_out_in_a_way_that_is_right() {
+    // SEC-99
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/json_handling");
+    let mut seen = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let case = std::fs::read_to_string(&path).unwrap();
+        let (input, outputs) = case.split_once("---\n").unwrap();
+        let input: String = input.lines().filter(|line| !line.starts_with('#')).collect();
+        let output = match canonical_json(&input) {
+            Ok(canonical) => canonical,
+            Err(error) => {
+                assert_eq!(error.name(), "INVALID_JSON", "{path:?}");
+                "REJECT".to_owned()
+            }
+        };
+        assert!(outputs.lines().any(|right| right == output), "{path:?}: {output}");
+        seen += 1;
+    }
+    assert_eq!(seen, 11);
+}
+
+#[test]
+fn minus_zero_is_signed_and_verified_as_zero() {
+    // SEC-99
+    let alice = Device::new("@alice:a.org", "ALICE");
+    let object = r#"{"a":-0,"-0":"-0","b":[-0, 1],"unsigned":{"c":-0,"d":-0.0}}"#;
+    assert_eq!(canonical_json(r#"{"a":[-0],"b":"\"-0"}"#).unwrap(), r#"{"a":[0],"b":"\"-0"}"#);
+    let signed = alice.account.sign_json(object).unwrap();
+    for a in ["0", "-0"] {
+        let text = signed.replacen(r#""a":0"#, &format!(r#""a":{a}"#), 1);
+        assert!(text.contains(&format!(r#""a":{a},"#)), "{text}");
+        let key = alice.fingerprint_key();
+        verify_signed_json(&text, "@alice:a.org", "ed25519:ALICE", &key).unwrap();
+        let fraction = text.replacen(&format!(r#""a":{a},"#), r#""a":-0.0,"#, 1);
+        fails(verify_signed_json(&fraction, "@alice:a.org", "ed25519:ALICE", &key), "INVALID_JSON");
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// The rooms from the lowest on, as paths below `src`.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "error",
     "base::fork",
     "base::traces",
@@ -22,6 +22,7 @@ const ROOMS: [&str; 20] = [
     "sessions::room_settings",
     "sessions::libolm_pickles",
     "sessions::account",
+    "sessions::known_devices",
     "sessions::olm",
     "sessions::megolm",
     "sessions::libolm_import",

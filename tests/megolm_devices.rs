@@ -135,6 +135,9 @@ fn a_device_with_bad_keys_gets_an_error_instead_of_a_key_and_spoils_no_other() {
     for (requirement, entry, name) in bad_entries(&bob) {
         let session = alice.outbound(None);
         let room = Recipients::of(&[&bob, &carol]).with_keys(BOB, "B", entry.clone());
+        // What is no object, or too much of it, is not given back but named.
+        let is_given_back = entry.is_object() && name != "TOO_LARGE";
+        let entry = if is_given_back { entry } else { json!({ "user_id": BOB, "device_id": "B" }) };
         for _ in 0..2 {
             let lines = keys_to_send(&session, &room);
             assert_eq!(lines.len(), 2, "{requirement}");

@@ -9,7 +9,7 @@ mod rooms;
 use std::sync::Arc;
 
 use hostile::{CALLS, World};
-use matrixe2ee::OlmChannel;
+use matrixe2ee::{OlmChannel, keys_claim_request, read_keys_claim_response};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -235,6 +235,37 @@ fn a_valid_text_with_a_few_changes_never_crashes_a_call_and_never_changes_the_st
             assert!(world.state() == before, "{} changes the state: {}", call.name, error);
         }
         world.good_messages();
+    });
+}
+
+#[test]
+fn whatever_stands_in_one_devices_place_another_gets_its_key() {
+    let (alice, bob, carol) =
+        (Device::new(ALICE, "A"), Device::new(BOB, "B"), Device::new(CAROL, "C"));
+    let good = json!({ "signed_curve25519:AAAA": { "key": "x" } });
+    let request = keys_claim_request(&json!({ BOB: ["B"], CAROL: ["C"] }).to_string(), None);
+    let request = ok(request);
+    let entry = prop_oneof![
+        tree().prop_map(|tree| tree.to_string()),
+        vec(change(), 1..4).prop_map(move |changes| changed(bob.keys().to_string(), &changes)),
+        (1..200_usize).prop_map(|depth| "[".repeat(depth) + &"]".repeat(depth)),
+    ];
+    check(300, entry, |entry| {
+        // What is no JSON at all could close a bracket, and makes the whole text none.
+        if serde_json::from_str::<&serde_json::value::RawValue>(&entry).is_err() {
+            return;
+        }
+        let mut room = Recipients::of(&[&carol]).member(BOB, "join");
+        room.0["device_keys"][BOB] = json!({ "B": "ENTRY" });
+        let text = room.text().replace("\"ENTRY\"", &entry);
+        let lines = answer(alice.outbound(None).get_session_key_for_sending(&text));
+        let lines = lines.as_array().expect("a list");
+        assert!(line_of(lines, &carol)["content"].is_object(), "{entry}"); // SEC-100
+        assert_eq!(lines.len(), 2, "{entry}");
+        let response = json!({ "one_time_keys": { BOB: { "B": "ENTRY" }, CAROL: { "C": good } } });
+        let response = response.to_string().replace("\"ENTRY\"", &entry);
+        let claimed = answer(read_keys_claim_response(&request, &response));
+        assert_eq!(claimed["one_time_keys"][CAROL]["C"], good, "{entry}"); // SEC-100
     });
 }
 

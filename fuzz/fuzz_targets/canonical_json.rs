@@ -15,7 +15,8 @@ fuzz_target!(|text: &str| {
     let Ok(canonical) = sound(canonical_json(text)) else { return };
     assert_eq!(ok(canonical_json(&canonical)), canonical);
     // Whatever the library takes is JSON for others, with the same meaning.
-    let value: Value = serde_json::from_str(text).expect("JSON");
+    let mut value: Value = serde_json::from_str(text).expect("JSON");
+    without_negative_zero(&mut value);
     assert_eq!(serde_json::from_str::<Value>(&canonical).expect("JSON"), value);
     // serde_json sorts keys here, and writes no spaces.
     assert_eq!(serde_json::to_string(&value).expect("JSON"), canonical);
@@ -33,3 +34,13 @@ fuzz_target!(|text: &str| {
         );
     }
 });
+
+/// `-0` is zero; serde_json takes it for a fraction, and no other is taken.
+fn without_negative_zero(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.as_f64() == Some(0.0) => *value = 0.into(),
+        Value::Array(items) => items.iter_mut().for_each(without_negative_zero),
+        Value::Object(fields) => fields.values_mut().for_each(without_negative_zero),
+        _ => {}
+    }
+}

@@ -95,11 +95,14 @@ pub unsafe extern "C" fn matrixe2ee_keys_claim_request(
 /// thread; touches no store.
 ///
 /// \param request the body that was sent.
-/// \param response the body that the server answered.
+/// \param response the body that the server answered: at most 16 MiB or, if
+/// that is more, 1,024 bytes for each device that the request asks for.
 /// \param out {"one_time_keys": {"@bob:example.org": {"DEVICE":
 /// {"signed_curve25519:AAAAHQ": {"key": "...", "signatures": {...}}}}},
 /// "failures": ["example.net"]}, to be released with matrixe2ee_string_free().
-/// A device without a usable key is absent.
+/// A device that has no key is absent. One whose key is of no use is named in
+/// "failed": [{"device": {"user_id": "...", "device_id": "..."}, "error":
+/// {...}}], which is there only if there is one.
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 #[unsafe(no_mangle)]
@@ -151,7 +154,8 @@ pub unsafe extern "C" fn matrixe2ee_verify_signed_json(
     }
 }
 
-/// Writes a JSON value as canonical JSON: sorted keys, no spaces, integers only.
+/// Writes a JSON value as canonical JSON: sorted keys, no spaces, integers only, -0
+/// as 0.
 ///
 /// Usable from any thread; touches no store.
 ///

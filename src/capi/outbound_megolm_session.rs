@@ -22,7 +22,9 @@ pub struct matrixe2ee_outbound_megolm_session {
 /// "reserve_ahead": 32, "old_shared_history_names": false}; NULL for these values.
 /// reserve_ahead (0 to 1000) says how many messages one write to disk serves; a
 /// crash skips the indices that were left, and they count as messages. With 0 or
-/// 1, each message is written by itself.
+/// 1, each message is written by itself. old_shared_history_names writes
+/// m.shared_history, which matrix-sdk-crypto 0.19 reads, beside the
+/// specification's shared_history, which it does not.
 /// \param out the session, to be released with
 /// matrixe2ee_outbound_megolm_session_free().
 ///
@@ -161,8 +163,16 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_message_index(
 /// lacks the key, with its full device keys and the content of m.room_key. A
 /// blocked device has {"device": {...}, "withheld": {...}} instead, the content of
 /// m.room_key.withheld; a device whose keys fail their checks has {"device": {...},
-/// "error": {...}}. To be released with matrixe2ee_string_free(). It is secret: it
+/// "error": {...}}, counts as gone and spoils no other. "device" is the entry as it
+/// was given, or {"user_id": "...", "device_id": "..."} if that is no object or
+/// cannot be read. To be released with matrixe2ee_string_free(). It is secret: it
 /// holds the room key.
+///
+/// The keys with which a device is first given a room key are remembered by the
+/// account for good: with others it has the error MISMATCHED_FINGERPRINT, in every
+/// room and session. Blocking a device that had the key expires the session, but
+/// for "m.no_olm": it could only not be reached. The same text as the last time
+/// costs little.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, ROOM_NOT_ENCRYPTED,
 /// UNKNOWN_ALGORITHM, CLOCK_FAILED, SESSION_EXPIRED (someone who has the key is no
@@ -189,7 +199,7 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_get_session_key_for_
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
 /// For a session that was taken over, the first call tells who has its key already:
 /// full device keys, as from /keys/query, or [] if nobody has. An entry that cannot
-/// be read is INVALID_FIELD then, and nothing changes.
+/// be read is INVALID_FIELD then, and nothing changes; later it is ignored.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 #[unsafe(no_mangle)]
@@ -216,7 +226,8 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_mark_as_sent(
 /// "...", "ciphertext": "..."}, and "m.relates_to" if the content has it; to be
 /// released with matrixe2ee_string_free().
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, SESSION_EXPIRED
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the event that the server makes of
+/// it could have over 65,536 bytes; no index is used), CLOCK_FAILED, SESSION_EXPIRED
 /// (make a new session).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_encrypt(

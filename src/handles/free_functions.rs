@@ -17,18 +17,22 @@ pub fn keys_claim_request(devices: &str, timeout_ms: Option<u64>) -> Result<Stri
 }
 
 /// The usable keys of an answer to `/keys/claim`, and the servers that failed:
-/// `{"one_time_keys": {user: {device: {key_id: key}}}, "failures": [server]}`. Devices without a
-/// usable key, or that were not asked for, are left out. Signatures are checked where a key is used.
+/// `{"one_time_keys": {user: {device: {key_id: key}}}, "failures": [server]}`. Devices that have no
+/// key, or that were not asked for, are left out. Signatures are checked where a key is used.
 ///
-/// `request`: the body that was sent. `response`: the server's answer.
+/// A device whose key is of no use spoils no other: it is named in `"failed": [{"device":
+/// {"user_id", "device_id"}, "error": {...}}]`, which is there only if there is one. If all that
+/// the answer has of a user is of no use, there is no `device_id`.
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD.
+/// `request`: the body that was sent. `response`: the server's answer, at most 16 MiB or, if that
+/// is more, 1,024 bytes for each device that the request asks for.
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 #[cfg_attr(feature = "uniffi", uniffi::export)]
 pub fn read_keys_claim_response(request: &str, response: &str) -> Result<String> {
     check_not_in_callback()?;
     let request = json::parse_object("request", request, ARGUMENT_LIMIT)?;
-    let response = json::parse_object("response", response, ARGUMENT_LIMIT)?;
-    olm::read_keys_claim_response(&request, &response)
+    olm::read_keys_claim_response(&request, response)
 }
 
 /// Verifies one signature of a JSON object; returning means that it holds.
@@ -49,9 +53,9 @@ pub fn verify_signed_json(
     json::verify_signature(&object, user_id, key_id, &public_key)
 }
 
-/// The canonical form of a JSON value, as Matrix signs it.
+/// The canonical form of a JSON value, as Matrix signs it; `-0` is written `0`.
 ///
-/// Errors: INVALID_JSON (also fractions, exponents, -0 and integers beyond 2^53-1).
+/// Errors: INVALID_JSON (also fractions, exponents and integers beyond 2^53-1), TOO_LARGE.
 #[cfg_attr(feature = "uniffi", uniffi::export)]
 pub fn canonical_json(value: &str) -> Result<String> {
     check_not_in_callback()?;

@@ -33,7 +33,9 @@ impl OutboundMegolmSession {
     /// "reserve_ahead": 32, "old_shared_history_names": false}`, all optional, or null: limits
     /// applied to the room's own values. `reserve_ahead` is 0 to 1000; with 0 or 1 each message is
     /// written to disk by itself. More means fewer writes, and more indices to skip after a crash;
-    /// skipped ones count as messages of the session.
+    /// skipped ones count as messages of the session. `old_shared_history_names` writes
+    /// `m.shared_history`, which matrix-sdk-crypto 0.19 reads, beside the specification's
+    /// `shared_history`, which it does not.
     ///
     /// Errors: INVALID_FIELD, INVALID_JSON, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor(default(settings = None)))]
@@ -110,32 +112,39 @@ impl OutboundMegolmSession {
 
     /// What to send to which device before the next message: `[{"device": {device keys},
     /// "content": {content of m.room_key}}]`; a blocked device has `"withheld"` (the content of
-    /// `m.room_key.withheld`) instead of `"content"`, a device with bad keys has `"error"`.
+    /// `m.room_key.withheld`) instead of `"content"`, a device with bad keys has `"error"`, and
+    /// counts as gone. What is wrong with one device or member spoils no other.
     ///
     /// A device keeps getting the same key, also after a restart, until `mark_as_sent`; all this
-    /// is durable when this returns.
+    /// is durable when this returns. The same text as the last time costs little.
+    ///
+    /// The keys with which a device is first given a room key are remembered by the account for
+    /// good: with others it has the error MISMATCHED_FINGERPRINT, in every room and session.
+    /// `device` is the entry as it was given, or `{"user_id", "device_id"}` if that is no object or
+    /// cannot be read.
     ///
     /// `recipients`: `{"encryption": {content of m.room.encryption}, "history_visibility":
     /// "shared", "members": {"@u:hs": "join"}, "device_keys": {"@u:hs": {"DEVICE": {...}}},
-    /// "blocked": {"@u:hs": {"DEVICE": "m.blacklisted"}}}`. `members` is complete.
+    /// "blocked": {"@u:hs": {"DEVICE": "m.blacklisted"}}}`. `members` is complete. Blocking a device
+    /// that had the key expires the session, but for `m.no_olm`: it could only not be reached.
     ///
     /// Errors: SESSION_EXPIRED (create a new session; nothing has changed), ROOM_NOT_ENCRYPTED,
-    /// UNKNOWN_ALGORITHM, INVALID_JSON, INVALID_FIELD, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
+    /// UNKNOWN_ALGORITHM, INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, STORE_CLOSED,
+    /// STORE_IO.
     pub fn get_session_key_for_sending(&self, recipients: &str) -> Result<String> {
-        let recipients = json::parse_object("recipients", recipients, ARGUMENT_LIMIT)?;
-        self.core.get_session_key_for_sending(&recipients)
+        self.core.get_session_key_for_sending(recipients)
     }
 
     /// Notes that devices have been sent what `get_session_key_for_sending` gave for them.
     ///
-    /// `devices`: a JSON list of its `device` objects; others without user, device or key are
-    /// ignored. For an imported session, the first call tells who has its key, `[]` if nobody has:
+    /// `devices`: a JSON list of its `device` objects; any that cannot be read, or are without user,
+    /// device or key, are ignored. For an imported session, the first call tells who has its key, `[]` if nobody has:
     /// an entry that cannot be read is INVALID_FIELD then, and changes nothing. Durable when this
     /// returns.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
     pub fn mark_as_sent(&self, devices: &str) -> Result<()> {
-        let devices = json::parse_list("devices", devices, ARGUMENT_LIMIT)?;
+        let devices = json::parse_raw_list("devices", devices, ARGUMENT_LIMIT)?;
         self.core.mark_as_sent(&devices)
     }
 
@@ -144,7 +153,9 @@ impl OutboundMegolmSession {
     /// has it. That the message's index is used is durable before this returns; the caller keeps and
     /// resends these bytes.
     ///
-    /// Whether all devices have the key is judged by `get_session_key_for_sending` only.
+    /// Whether all devices have the key is judged by `get_session_key_for_sending` only. A content
+    /// is TOO_LARGE if the event that the server makes of it could have over 65,536 bytes; then no
+    /// index is used.
     ///
     /// Errors: SESSION_EXPIRED, INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, STORE_IO.
     pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {

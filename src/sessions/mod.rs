@@ -2,6 +2,7 @@
 
 pub(crate) mod account;
 pub(crate) mod device_keys;
+pub(crate) mod known_devices;
 pub(crate) mod libolm_import;
 pub(crate) mod libolm_pickles;
 pub(crate) mod megolm;

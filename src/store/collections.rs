@@ -27,6 +27,8 @@ pub(crate) const OUTBOUND_ROOMS: &str = "outbound_megolm_room";
 pub(crate) const OUTBOUND_CURRENT: &str = "outbound_megolm_current";
 /// [user, device, room, session ID, recipient user].
 pub(crate) const OUTBOUND_SHARES: &str = "outbound_megolm_share";
+/// [user, device, other user]: the keys by which their devices are known.
+pub(crate) const KNOWN_DEVICES: &str = "known_device";
 /// [user, device, room, session ID].
 pub(crate) const INBOUND_SESSIONS: &str = "inbound_megolm_session";
 /// [user, device, session ID]: the one room that a session ID may belong to (SEC-44).
@@ -35,7 +37,7 @@ pub(crate) const INBOUND_ROOMS: &str = "inbound_megolm_room";
 pub(crate) const INBOUND_REPLAYS: &str = "inbound_megolm_replay";
 
 /// Every collection whose records stand under (user, device).
-pub(crate) const OF_AN_ACCOUNT: [&str; 12] = [
+pub(crate) const OF_AN_ACCOUNT: [&str; 13] = [
     ACCOUNTS,
     FALLBACK_SESSIONS,
     OLM_CHANNELS,
@@ -45,6 +47,7 @@ pub(crate) const OF_AN_ACCOUNT: [&str; 12] = [
     OUTBOUND_ROOMS,
     OUTBOUND_CURRENT,
     OUTBOUND_SHARES,
+    KNOWN_DEVICES,
     INBOUND_SESSIONS,
     INBOUND_ROOMS,
     INBOUND_REPLAYS,

@@ -9,7 +9,7 @@ use crate::error::{E2eeError, Result};
 const MAX_INTEGER: i64 = (1 << 53) - 1;
 
 /// The canonical text of a value: no spaces, keys sorted by code point, numbers refused that
-/// canonical JSON does not have (SEC-99).
+/// canonical JSON does not have (SEC-99). The reader has made `-0` a `0`.
 ///
 /// serde_json escapes just what canonical JSON escapes. Its order of keys is not relied on: any
 /// crate of the program can turn on its feature `preserve_order`, for us too.
@@ -86,7 +86,7 @@ fn check_number(number: &Number) -> Result<()> {
         Some(integer) if (-MAX_INTEGER..=MAX_INTEGER).contains(&integer) => Ok(()),
         Some(_) => Err(E2eeError::invalid_json("an integer is outside of -(2^53-1) to 2^53-1")),
         None => Err(E2eeError::invalid_json(
-            "canonical JSON has no fractions, exponents, negative zero or integers beyond 2^53-1",
+            "canonical JSON has no fractions, exponents or integers beyond 2^53-1",
         )),
     }
 }

@@ -13,12 +13,12 @@ use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
 use crate::sessions::libolm_pickles;
 
-/// The spellings of `shared_history`: the spec's, matrix-sdk-crypto's up to 0.19, and the first.
-pub(super) const SHARED_HISTORY: [&str; 3] =
-    ["shared_history", "m.shared_history", "org.matrix.msc3061.shared_history"];
-
-/// The old spelling that all readers of old spellings understand.
-pub(super) const OLD_SHARED_HISTORY: &str = SHARED_HISTORY[2];
+/// The specification's name, which matrix-sdk-crypto does not know up to 0.19.
+pub(super) const SHARED_HISTORY: &str = "shared_history";
+/// What matrix-sdk-crypto writes and reads instead.
+pub(super) const OLD_SHARED_HISTORY: &str = "m.shared_history";
+/// Never written: matrix-sdk-crypto loses a room key that has this and `m.shared_history`.
+const OLDEST_SHARED_HISTORY: &str = "org.matrix.msc3061.shared_history";
 
 /// The unpadded base64 of a session key's 229 bytes.
 const SESSION_KEY_LENGTH: usize = 306;
@@ -90,7 +90,8 @@ fn received(object: &Object, session: InboundGroupSession) -> Result<ReceivedKey
 
 /// True only if every spelling that is there says so.
 fn shared_history(object: &Object) -> bool {
-    let mut said = SHARED_HISTORY.iter().filter_map(|name| object.get(*name)).peekable();
+    let names = [SHARED_HISTORY, OLD_SHARED_HISTORY, OLDEST_SHARED_HISTORY];
+    let mut said = names.iter().filter_map(|name| object.get(*name)).peekable();
     said.peek().is_some() && said.all(|value| *value == Value::Bool(true))
 }
 

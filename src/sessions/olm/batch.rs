@@ -8,13 +8,15 @@ use vodozemac::Curve25519PublicKey;
 use super::OlmChannel;
 use super::record::{ChannelState, session_key};
 use crate::base::identifiers::{check_event_type, check_user_id};
-use crate::base::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
+use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::parallel;
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::store::{Batch, Sealed, lock_all};
 
+/// The largest item: a content, and two names and a key.
+const ITEM_LIMIT: usize = EVENT_LIMIT + 4_096;
 /// How many items or channels a thread works on in one go.
 const AT_ONCE: usize = 16;
 
@@ -146,7 +148,7 @@ fn read_all<'a>(
 }
 
 fn read_item<'a>(account: &Arc<Account>, item: &'a RawValue) -> Result<(OlmChannel, Wanted<'a>)> {
-    let object = json::parse_object("item", item.get(), ARGUMENT_LIMIT)?;
+    let object = json::parse_object("item", item.get(), ITEM_LIMIT)?;
     let user_id = json::text(&object, "user_id")?;
     let identity_key = json::text(&object, "identity_key")?;
     let event_type = json::text(&object, "type")?;
@@ -158,9 +160,7 @@ fn read_item<'a>(account: &Arc<Account>, item: &'a RawValue) -> Result<(OlmChann
     let raw: RawItem<'a> = serde_json::from_str(item.get())
         .map_err(|_| E2eeError::invalid_json("the item cannot be read"))?;
     let content = raw.content.get();
-    if content.len() > EVENT_LIMIT {
-        return Err(E2eeError::too_large("content", content.len(), EVENT_LIMIT));
-    }
+    json::check_size("content", content, EVENT_LIMIT)?;
     let channel = OlmChannel::named(account, user_id, identity_key)?;
     Ok((channel, Wanted { event_type: event_type.to_owned(), content }))
 }

@@ -35,7 +35,7 @@ impl OlmChannel {
     pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {
         let _entered = self.enter()?;
         check_event_type("event_type", event_type)?;
-        json::parse_object("content", content, EVENT_LIMIT)?;
+        json::parse_field("content", content, EVENT_LIMIT)?;
         let mut state = self.state()?;
         let plaintext = self.plaintext(&state, event_type, content)?;
         state.change(|state| {
@@ -59,7 +59,8 @@ impl OlmChannel {
             E2eeError::unknown_fingerprint("the other device's fingerprint key is not known")
         })?;
         let plaintext = envelope::write(self, fingerprint, event_type, content)?;
-        json::check_encrypted_size(plaintext.len(), OVERHEAD, 0)?;
+        let frame = json::event_frame(self.account.user_id(), &self.partner_user_id);
+        json::check_encrypted_size(plaintext.len(), OVERHEAD, frame)?;
         Ok(plaintext)
     }
 

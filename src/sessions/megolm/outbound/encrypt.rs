@@ -10,8 +10,8 @@ use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
 use crate::store::Batch;
 
-/// Framing, MAC and signature of a message, and the other fields of its content.
-const OVERHEAD: usize = 16 + 8 + 64 + 256;
+/// Framing, MAC and signature of a message.
+const OVERHEAD: usize = 16 + 8 + 64;
 
 #[derive(serde::Serialize)]
 struct Plaintext<'a> {
@@ -36,18 +36,20 @@ impl OutboundMegolmSession {
     /// Encrypts an event and returns the content of the `m.room.encrypted` event. That its index
     /// is used is durable before the ciphertext is returned, so that none is ever used twice.
     ///
-    /// `m.relates_to` goes outside, where servers and clients look for it (D12).
+    /// `m.relates_to` goes outside, where servers and clients look for it (D12). What is too large
+    /// or too deep for the event that a server makes of it, or for whoever decrypts it, is refused
+    /// before an index is used.
     pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {
         let _entered = self.enter()?;
         check_event_type("event_type", event_type)?;
-        let mut object = json::parse_object("content", content, EVENT_LIMIT)?;
+        let mut object = json::parse_field("content", content, EVENT_LIMIT)?;
         let relates_to = object.remove("m.relates_to");
         let without_relation;
-        let (content, cleartext) = match &relates_to {
-            None => (content, 0),
-            Some(relation) => {
+        let content = match &relates_to {
+            None => content,
+            Some(_) => {
                 without_relation = json::to_text(&object)?;
-                (without_relation.as_str(), json::to_text(relation)?.len())
+                without_relation.as_str()
             }
         };
         let plaintext = json::to_text(&Plaintext {
@@ -56,7 +58,17 @@ impl OutboundMegolmSession {
             content: serde_json::from_str(content)
                 .map_err(|_| E2eeError::invalid_json("the content cannot be written"))?,
         })?;
-        json::check_encrypted_size(plaintext.len(), OVERHEAD, cleartext)?;
+        let mut encrypted = Content {
+            algorithm: MEGOLM_ALGORITHM,
+            sender_key: self.account.identity_key(),
+            device_id: self.account.device_id(),
+            session_id: &self.session_id,
+            ciphertext: String::new(),
+            relates_to,
+        };
+        let frame = json::event_frame(self.account.user_id(), &self.room_id);
+        let around = json::to_text(&encrypted)?.len().saturating_add(frame);
+        json::check_encrypted_size(plaintext.len(), OVERHEAD, around)?;
         let now = self.account.now_ms()?;
         let mut state = self.state()?;
         state.check_life(state.period, now)?;
@@ -65,20 +77,13 @@ impl OutboundMegolmSession {
             if !is_reserved {
                 state.reserve();
             }
-            let ciphertext = state.session.encrypt(&plaintext).to_base64();
+            encrypted.ciphertext = state.session.encrypt(&plaintext).to_base64();
             if !is_reserved {
                 let mut batch = Batch::new();
                 record::put(self, state, &mut batch)?;
                 self.account.vault().commit(batch)?;
             }
-            json::to_text(&Content {
-                algorithm: MEGOLM_ALGORITHM,
-                sender_key: self.account.identity_key(),
-                device_id: self.account.device_id(),
-                session_id: &self.session_id,
-                ciphertext,
-                relates_to,
-            })
+            json::to_text(&encrypted)
         })
     }
 }

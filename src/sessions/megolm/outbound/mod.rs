@@ -1,15 +1,18 @@
 //! Sending to a room: the session whose key every device gets (M2-M16; SEC-56, SEC-60).
 
+mod audience;
 mod encrypt;
 mod import;
 mod record;
 mod reserve;
 mod room;
 mod rotation;
+mod sent;
 mod share;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod unchanged;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use vodozemac::megolm::{GroupSession, GroupSessionPickle};
 use zeroize::Zeroizing;
 
+use super::unchanged::Answered;
 use super::{OutboundMegolmSession, Settings};
 use crate::error::Result;
 use crate::sessions::account::Account;
+use crate::sessions::device_keys::DeviceKeys;
 use crate::sessions::room_settings::RotationPeriod;
 use crate::store::collections::{OUTBOUND_CURRENT, OUTBOUND_SESSIONS, OUTBOUND_SHARES};
 use crate::store::{Batch, RecordKey};
@@ -33,6 +35,8 @@ pub(super) struct OutboundState {
     pub(super) reserves_blocks: bool,
     /// Whom the session was meant for, and what became of it.
     pub(super) shares: BTreeMap<String, UserShares>,
+    /// Not stored.
+    pub(super) answered: Option<Answered>,
 }
 
 /// One user's devices by device ID; a user without devices is remembered too (D9).
@@ -42,7 +46,19 @@ pub(super) type UserShares = BTreeMap<String, Share>;
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
 pub(super) struct Share {
     pub(super) identity_key: String,
+    /// Not stored by earlier versions, and not known of a device that only `mark_as_sent` named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) fingerprint_key: Option<String>,
     pub(super) status: ShareStatus,
+    /// While the key waits: the device is told that it cannot be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) notice: Option<Notice>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notice {
+    Pending,
+    Sent,
 }
 
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq)]
@@ -53,6 +69,39 @@ pub(super) enum ShareStatus {
     /// A notice that the key is withheld was handed out.
     WithheldPending,
     WithheldSent,
+}
+
+impl Share {
+    pub(super) fn new(
+        identity_key: String,
+        fingerprint_key: Option<String>,
+        status: ShareStatus,
+    ) -> Self {
+        Self { identity_key, fingerprint_key, status, notice: None }
+    }
+
+    /// Whether the device may have the key, or may get it.
+    pub(super) fn has_key(&self) -> bool {
+        self.status.is_about_key()
+    }
+
+    /// Whether it is this device's, which is certain.
+    pub(super) fn is_of(&self, keys: &DeviceKeys) -> bool {
+        self.fingerprint_key.is_some() && self.may_be_of(keys)
+    }
+
+    /// Whether it is this device's, as far as its keys are known.
+    pub(super) fn may_be_of(&self, keys: &DeviceKeys) -> bool {
+        let is = |known: &String| *known == keys.fingerprint_key.to_base64();
+        self.identity_key == keys.identity_key.to_base64()
+            && self.fingerprint_key.as_ref().is_none_or(is)
+    }
+}
+
+impl ShareStatus {
+    pub(super) fn is_about_key(&self) -> bool {
+        matches!(self, Self::Pending(_) | Self::Sent)
+    }
 }
 
 /// A room key that waits to be sent.
@@ -79,6 +128,7 @@ impl OutboundState {
             recipients_unknown: false,
             reserves_blocks: true,
             shares: BTreeMap::new(),
+            answered: None,
         }
     }
 }
@@ -148,6 +198,7 @@ pub(super) fn load(outbound: &OutboundMegolmSession) -> Result<Option<OutboundSt
         reserved_until: record.reserved_until,
         reserves_blocks: false,
         shares,
+        answered: None,
     };
     state.skip_reserved()?;
     Ok(Some(state))

@@ -1,9 +1,11 @@
 //! When a session may no longer be used (M10, M13, D1, D9, D17, SEC-56, SEC-60).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::record::{OutboundState, ShareStatus};
+use super::audience::Audience;
+use super::record::OutboundState;
 use crate::error::{E2eeError, Result};
+use crate::sessions::device_keys::DeviceKeys;
 use crate::sessions::room_settings::RotationPeriod;
 
 impl OutboundState {
@@ -34,13 +36,20 @@ impl OutboundState {
     }
 
     /// Expiry by who may read: history visibility crossed over, or somebody who may have the key
-    /// is gone. `present` holds each recipient's devices with their identity keys.
+    /// is gone.
     pub(super) fn check_audience(
         &self,
         shares_history: bool,
-        users: &BTreeSet<&str>,
-        present: &BTreeMap<(&str, &str), String>,
+        audience: &Audience<'_>,
     ) -> Result<()> {
+        let present: BTreeMap<(&str, &str), &DeviceKeys> = audience
+            .devices
+            .iter()
+            .filter(|listed| listed.may_keep_key())
+            .filter_map(|listed| {
+                Some(((listed.user_id.as_ref(), listed.device_id.as_ref()), listed.keys()?))
+            })
+            .collect();
         if self.recipients_unknown {
             return Err(E2eeError::session_expired(
                 "recipients_unknown",
@@ -54,19 +63,17 @@ impl OutboundState {
             ));
         }
         for (user_id, devices) in &self.shares {
-            if !users.contains(user_id.as_str()) {
+            if !audience.users.contains(user_id.as_str()) {
                 return Err(E2eeError::session_expired(
                     "user_gone",
                     "a user for whom the session was meant is no longer a recipient",
                 ));
             }
             for (device_id, share) in devices {
-                let may_have_it =
-                    matches!(share.status, ShareStatus::Pending(_) | ShareStatus::Sent);
                 let here = present
                     .get(&(user_id.as_str(), device_id.as_str()))
-                    .is_some_and(|identity_key| *identity_key == share.identity_key);
-                if may_have_it && !here {
+                    .is_some_and(|keys| share.may_be_of(keys));
+                if share.has_key() && !here {
                     return Err(E2eeError::session_expired(
                         "device_gone",
                         "a device that may have the key is no longer a recipient",

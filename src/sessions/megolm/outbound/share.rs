@@ -1,25 +1,26 @@
-//! Handing out the room key (M6-M14, D8-D11, D33; SEC-13).
+//! Handing out the room key (M6-M14, D8-D11, D33; SEC-4, 5, 13).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 
-use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::OutboundMegolmSession;
-use super::record::{self, OutboundState, PendingKey, Share, ShareStatus};
-use crate::base::identifiers::check_user_id;
-use crate::base::json::{self, DEVICE_LIMIT, Object};
-use crate::base::public_keys;
+use super::audience::{Audience, Listed, NO_OLM, Name, Standing};
+use super::record::{self, Notice, OutboundState, PendingKey, Share, ShareStatus};
+use super::unchanged::{Answered, answer_again};
+use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
-use crate::sessions::device_keys::{DeviceKeys, MEGOLM_ALGORITHM};
+use crate::sessions::device_keys::MEGOLM_ALGORITHM;
+use crate::sessions::known_devices::{self, KnownDevices};
 use crate::sessions::megolm::room_key::{OLD_SHARED_HISTORY, SHARED_HISTORY};
-use crate::sessions::room_settings::{HistoryVisibility, read_encryption};
 use crate::store::Batch;
 
 /// One device's line in the result.
 #[derive(serde::Serialize)]
 struct Line<'a> {
-    device: &'a Value,
+    device: &'a Name<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<RoomKeyContent<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,24 +39,10 @@ struct RoomKeyContent<'a> {
     shared_history: BTreeMap<&'static str, bool>,
 }
 
-/// A recipient's device as the caller listed it.
-struct Listed<'a> {
-    user_id: &'a str,
-    device_id: &'a str,
-    entry: &'a Value,
-    standing: Standing<'a>,
-}
-
-enum Standing<'a> {
-    Recipient(DeviceKeys),
-    Blocked { keys: DeviceKeys, code: &'a str },
-    Refused(E2eeError),
-}
-
-/// The room's members and their devices, read and checked.
-struct Audience<'a> {
-    users: BTreeSet<&'a str>,
-    devices: Vec<Listed<'a>>,
+fn answered(recipients: [u8; 32], lines: &[Line<'_>]) -> Result<Option<Answered>> {
+    let without_keys = lines.iter().filter(|line| line.content.is_none()).map(json::to_text);
+    let without_keys: Vec<_> = without_keys.collect::<Result<_>>()?;
+    Ok(Answered::new(recipients, without_keys.join(",")))
 }
 
 impl OutboundMegolmSession {
@@ -63,125 +50,87 @@ impl OutboundMegolmSession {
     ///
     /// A device that was not handed the key before gets it at the current index, and that is
     /// durable before this returns; one whose key waits to be sent gets the same again (M7).
-    pub fn get_session_key_for_sending(&self, recipients: &Object) -> Result<String> {
+    pub fn get_session_key_for_sending(&self, recipients: &str) -> Result<String> {
         let _entered = self.enter()?;
-        let visibility = HistoryVisibility::read(recipients.get("history_visibility"));
-        let encryption = json::optional_object(recipients, "encryption")?;
         // The host's clock is asked without the lock, for which `shut_down` waits.
         let now = self.account.now_ms()?;
+        let digest = Answered::digest(recipients);
         let mut state = self.state()?;
-        let period = read_encryption(encryption, state.settings.limits)?;
-        let audience = self.read_audience(recipients, visibility)?;
+        if let Some(answer) = answer_again(&mut state, &digest, now)? {
+            return Ok(answer);
+        }
+        let limits = state.settings.limits;
+        drop(state);
+        let mut audience = Audience::read(&self.account, recipients, limits)?;
+        let period = audience.period;
+        let gate = known_devices::gate(&self.account);
+        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state()?;
         state.check_life(period, now)?;
-        let present = audience
-            .devices
-            .iter()
-            .filter_map(|listed| match &listed.standing {
-                Standing::Recipient(keys) => {
-                    let device = (listed.user_id, listed.device_id);
-                    Some((device, keys.identity_key.to_base64()))
-                }
-                _ => None,
-            })
-            .collect();
-        state.check_audience(visibility.shares_history(), &audience.users, &present)?;
+        let mut known = KnownDevices::new(&self.account);
+        for listed in &mut audience.devices {
+            state.recognise(listed, &mut known)?;
+        }
+        let shares_history = audience.visibility.shares_history();
+        state.check_audience(shares_history, &audience)?;
         state.change(|state| {
             let mut batch = Batch::new();
             if state.period != period || state.shared_history.is_none() {
                 state.period = period;
-                state.shared_history = Some(visibility.shares_history());
+                state.shared_history = Some(shares_history);
                 record::put(self, state, &mut batch)?;
             }
-            let changed = state.hand_out(&audience);
+            let changed = state.hand_out(&audience, &mut known)?;
             for user_id in changed {
                 if let Some(devices) = state.shares.get(user_id) {
                     record::put_shares(self, user_id, devices, &mut batch)?;
                 }
             }
+            known.put(&mut batch)?;
             self.account.vault().commit(batch)?;
-            self.lines(state, &audience)
+            let lines = self.lines(state, &audience);
+            state.answered = answered(digest, &lines)?;
+            json::to_text(&lines)
         })
     }
 
-    fn read_audience<'a>(
-        &self,
-        recipients: &'a Object,
-        visibility: HistoryVisibility,
-    ) -> Result<Audience<'a>> {
-        let members = json::object(recipients, "members")?;
-        let device_keys = json::object(recipients, "device_keys")?;
-        let blocked = json::optional_object(recipients, "blocked")?;
-        let mut audience = Audience { users: BTreeSet::new(), devices: Vec::new() };
-        for (user_id, membership) in members {
-            // What others have put into the room or a server's answer must not stop the room: it
-            // concerns that member alone, who gets no key (SEC-100).
-            if !membership.as_str().is_some_and(|membership| visibility.includes(membership)) {
-                continue;
-            }
-            let before = audience.devices.len();
-            match device_keys.get(user_id) {
-                None => {}
-                Some(Value::Object(entries)) => {
-                    for (device_id, entry) in entries {
-                        if self.is_own_device(user_id, device_id) {
-                            continue;
-                        }
-                        let code = blocked_code(blocked, user_id, device_id)?;
-                        let standing = standing(user_id, device_id, entry, code);
-                        audience.devices.push(Listed { user_id, device_id, entry, standing });
-                    }
-                }
-                Some(entry) => {
-                    let problem = "has a user whose devices are no object";
-                    let standing =
-                        Standing::Refused(E2eeError::invalid_field("device_keys", problem));
-                    audience.devices.push(Listed { user_id, device_id: "", entry, standing });
-                }
-            }
-            // The own user counts only with another device (M12), and nobody has a malformed ID.
-            let has_devices = audience.devices.len() > before;
-            let counts = has_devices || user_id != self.account.user_id();
-            if counts && check_user_id("members", user_id).is_ok() {
-                audience.users.insert(user_id);
-            }
-        }
-        Ok(audience)
-    }
-
-    fn is_own_device(&self, user_id: &str, device_id: &str) -> bool {
-        user_id == self.account.user_id() && device_id == self.account.device_id()
-    }
-
-    fn lines(&self, state: &OutboundState, audience: &Audience<'_>) -> Result<String> {
+    fn lines<'a>(&'a self, state: &OutboundState, audience: &'a Audience<'_>) -> Vec<Line<'a>> {
         let mut lines = Vec::new();
         for listed in &audience.devices {
-            let mut line =
-                Line { device: listed.entry, content: None, withheld: None, error: None };
-            let share = state.shares.get(listed.user_id).and_then(|d| d.get(listed.device_id));
-            match (&listed.standing, share.map(|share| &share.status)) {
+            let device = &listed.name;
+            let mut line = Line { device, content: None, withheld: None, error: None };
+            let share = state.share(&listed.user_id, &listed.device_id);
+            let status = share.map(|share| (&share.status, share.notice));
+            match (&listed.standing, status) {
                 (Standing::Refused(error), _) => line.error = Some(error),
-                (Standing::Recipient(_), Some(ShareStatus::Pending(key))) => {
+                (Standing::Recipient(_), Some((ShareStatus::Pending(key), _))) => {
                     line.content = Some(self.room_key_content(state, key));
                 }
-                (Standing::Blocked { code, .. }, Some(ShareStatus::WithheldPending)) => {
+                (
+                    Standing::Blocked { code, .. },
+                    Some((ShareStatus::WithheldPending, _) | (_, Some(Notice::Pending))),
+                ) => {
                     line.withheld = Some(self.withheld_content(code));
                 }
                 _ => continue,
             }
             lines.push(line);
         }
-        json::to_text(&lines)
+        lines
     }
 
     fn room_key_content(&self, state: &OutboundState, key: &PendingKey) -> RoomKeyContent<'_> {
-        let old = state.settings.old_shared_history_names;
-        let name = if old { OLD_SHARED_HISTORY } else { SHARED_HISTORY[0] };
+        let mut names = vec![SHARED_HISTORY];
+        if state.settings.old_shared_history_names {
+            names.push(OLD_SHARED_HISTORY);
+        }
+        let shared_history = state.shared_history.unwrap_or(false);
         RoomKeyContent {
             algorithm: MEGOLM_ALGORITHM,
             room_id: &self.room_id,
             session_id: &self.session_id,
             session_key: key.0.clone(),
-            shared_history: BTreeMap::from([(name, state.shared_history.unwrap_or(false))]),
+            shared_history: names.into_iter().map(|name| (name, shared_history)).collect(),
         }
     }
 
@@ -189,176 +138,113 @@ impl OutboundMegolmSession {
     fn withheld_content(&self, code: &str) -> Object {
         let mut content = Object::new();
         let mut put = |name: &str, value: &str| {
-            content.insert(name.to_owned(), Value::String(value.to_owned()));
+            content.insert(name.to_owned(), value.into());
         };
         put("algorithm", MEGOLM_ALGORITHM);
         put("code", code);
         put("sender_key", self.account.identity_key());
-        if code != "m.no_olm" {
+        if code != NO_OLM {
             put("room_id", &self.room_id);
             put("session_id", &self.session_id);
         }
         content
     }
-
-    /// Notes that devices have been sent what `get_session_key_for_sending` gave for them (M8), or
-    /// for an imported session, which devices have its key.
-    pub fn mark_as_sent(&self, devices: &[Value]) -> Result<()> {
-        let _entered = self.enter()?;
-        let mut state = self.state()?;
-        let mut sent = Vec::new();
-        for device in devices {
-            // The own device is no recipient (M12): remembered, it would expire the session.
-            if named(device).is_some_and(|(user_id, id)| self.is_own_device(user_id, id)) {
-                continue;
-            }
-            match SentTo::read(device) {
-                Some(device) => sent.push(device),
-                // Who has an imported session's key is told once: nobody may be left out.
-                None if state.recipients_unknown => {
-                    let problem = "has an entry without user, device or a good identity key";
-                    return Err(E2eeError::invalid_field("devices", problem));
-                }
-                None => {}
-            }
-        }
-        state.change(|state| {
-            let changed: BTreeSet<_> =
-                sent.into_iter().filter_map(|device| state.mark_device(device)).collect();
-            let mut batch = Batch::new();
-            if std::mem::take(&mut state.recipients_unknown) {
-                record::put(self, state, &mut batch)?;
-            }
-            for user_id in changed {
-                if let Some(devices) = state.shares.get(user_id) {
-                    record::put_shares(self, user_id, devices, &mut batch)?;
-                }
-            }
-            self.account.vault().commit(batch)
-        })
-    }
-}
-
-fn blocked_code<'a>(
-    blocked: Option<&'a Object>,
-    user_id: &str,
-    device_id: &str,
-) -> Result<Option<&'a str>> {
-    let Some(devices) = blocked.and_then(|users| users.get(user_id)) else { return Ok(None) };
-    match json::as_object("blocked", devices)?.get(device_id) {
-        None => Ok(None),
-        Some(Value::String(code)) if !code.is_empty() => Ok(Some(code)),
-        Some(_) => Err(E2eeError::invalid_field("blocked", "has a code that is no text")),
-    }
-}
-
-/// Checks one device; what is wrong with it concerns it alone (SEC-1, 3, 8-10, 13).
-fn standing<'a>(
-    user_id: &str,
-    device_id: &str,
-    entry: &Value,
-    code: Option<&'a str>,
-) -> Standing<'a> {
-    let keys = json::as_object("device_keys", entry).and_then(|entry| {
-        let size = json::to_text(entry)?.len();
-        if size > DEVICE_LIMIT {
-            return Err(E2eeError::too_large("the device's entry", size, DEVICE_LIMIT));
-        }
-        DeviceKeys::read_listed(user_id, device_id, entry)
-    });
-    match (keys, code) {
-        (Err(error), _) => Standing::Refused(error),
-        (Ok(keys), Some(code)) => Standing::Blocked { keys, code },
-        (Ok(keys), None) if keys.supports_rooms() => Standing::Recipient(keys),
-        (Ok(_), None) => Standing::Refused(E2eeError::UnknownAlgorithm {
-            detail: "the device does not support both Olm and Megolm".to_owned(),
-            algorithm: String::new(),
-        }),
-    }
 }
 
 impl OutboundState {
+    pub(super) fn share(&self, user_id: &str, device_id: &str) -> Option<&Share> {
+        self.shares.get(user_id)?.get(device_id)
+    }
+
+    /// Refuses a device that is known by other keys, whether from this session or another.
+    fn recognise(&self, listed: &mut Listed<'_>, known: &mut KnownDevices<'_>) -> Result<()> {
+        let Some(keys) = listed.keys() else { return Ok(()) };
+        let verdict = match self.share(&listed.user_id, &listed.device_id) {
+            Some(share) if share.is_of(keys) => Ok(()),
+            Some(share) if share.has_key() && !share.may_be_of(keys) => {
+                Err(known_devices::mismatched())
+            }
+            _ => known.check(keys),
+        };
+        match verdict {
+            Err(error @ (E2eeError::MismatchedFingerprint { .. } | E2eeError::Corrupt { .. })) => {
+                listed.standing = Standing::Refused(error);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     /// Records the key for devices that are new; gives the users whose shares changed.
-    fn hand_out<'a>(&mut self, audience: &Audience<'a>) -> BTreeSet<&'a str> {
+    fn hand_out<'a>(
+        &mut self,
+        audience: &'a Audience<'_>,
+        known: &mut KnownDevices<'_>,
+    ) -> Result<BTreeSet<&'a str>> {
         let mut changed = BTreeSet::new();
-        for user_id in &audience.users {
-            if !self.shares.contains_key(*user_id) {
-                self.shares.insert((*user_id).to_owned(), BTreeMap::new());
-                changed.insert(*user_id);
+        for user_id in audience.users.iter().map(Cow::as_ref) {
+            if !self.shares.contains_key(user_id) {
+                self.shares.insert(user_id.to_owned(), BTreeMap::new());
+                changed.insert(user_id);
             }
         }
         let key = Zeroizing::new(self.session.session_key().to_base64());
         for listed in &audience.devices {
-            let (keys, fresh) = match &listed.standing {
-                Standing::Recipient(keys) => (keys, ShareStatus::Pending(PendingKey(key.clone()))),
-                Standing::Blocked { keys, .. } => (keys, ShareStatus::WithheldPending),
+            let (keys, fresh, code) = match &listed.standing {
+                Standing::Recipient(keys) => {
+                    (keys, ShareStatus::Pending(PendingKey(key.clone())), None)
+                }
+                Standing::Blocked { keys, code } => {
+                    (keys, ShareStatus::WithheldPending, Some(code))
+                }
                 Standing::Refused(_) => continue,
             };
             let identity_key = keys.identity_key.to_base64();
-            let devices = self.shares.entry(listed.user_id.to_owned()).or_default();
-            let current = devices.get(listed.device_id);
-            let same_kind = current.is_some_and(|share| {
-                share.identity_key == identity_key && share.status.is_like(&fresh)
-            });
-            if !same_kind {
-                let share = Share { identity_key, status: fresh };
-                devices.insert(listed.device_id.to_owned(), share);
-                changed.insert(listed.user_id);
+            let fingerprint_key = Some(keys.fingerprint_key.to_base64());
+            if code.is_none() {
+                known.remember(keys)?;
+            }
+            let devices = self.shares.entry(listed.user_id.to_string()).or_default();
+            let share = devices
+                .get_mut(listed.device_id.as_ref())
+                .filter(|share| share.identity_key == identity_key)
+                .filter(|share| share.status.is_like(&fresh) || code.is_some_and(|c| c == NO_OLM));
+            let is_changed = match share {
+                Some(share) => share.go_on(fingerprint_key, code.is_some()),
+                None => {
+                    let share = Share::new(identity_key, fingerprint_key, fresh);
+                    devices.insert(listed.device_id.to_string(), share);
+                    true
+                }
+            };
+            if is_changed {
+                changed.insert(listed.user_id.as_ref());
             }
         }
-        changed
+        Ok(changed)
     }
+}
 
-    /// Marks one device; gives its user if something changed.
-    fn mark_device<'a>(&mut self, device: SentTo<'a>) -> Option<&'a str> {
-        let SentTo { user_id, device_id, identity_key } = device;
-        let devices = self.shares.entry(user_id.to_owned()).or_default();
-        let status = match devices.get(device_id) {
-            Some(share) if share.identity_key == identity_key => share.status.sent()?,
-            Some(_) => return None,
-            None => ShareStatus::Sent,
+impl Share {
+    /// Goes on with the same device; true if that has changed something. `blocked`: it cannot be
+    /// reached now, and is told so if its key still waits.
+    fn go_on(&mut self, fingerprint_key: Option<String>, blocked: bool) -> bool {
+        let waits = matches!(self.status, ShareStatus::Pending(_));
+        let notice = match self.notice {
+            _ if !blocked || !waits => None,
+            None => Some(Notice::Pending),
+            told => told,
         };
-        devices.insert(device_id.to_owned(), Share { identity_key, status });
-        Some(user_id)
+        let is_changed = self.notice != notice || self.fingerprint_key != fingerprint_key;
+        self.notice = notice;
+        self.fingerprint_key = fingerprint_key;
+        is_changed
     }
-}
-
-/// A device that is reported to have been sent the key.
-struct SentTo<'a> {
-    user_id: &'a str,
-    device_id: &'a str,
-    identity_key: String,
-}
-
-impl<'a> SentTo<'a> {
-    fn read(device: &'a Value) -> Option<Self> {
-        let (user_id, device_id) = named(device)?;
-        check_user_id("user_id", user_id).ok()?;
-        let key_id = format!("curve25519:{device_id}");
-        let identity_key = device.get("keys")?.get(&key_id)?.as_str()?;
-        let identity_key = public_keys::curve25519("keys", identity_key).ok()?.to_base64();
-        Some(Self { user_id, device_id, identity_key })
-    }
-}
-
-/// The user and device that an entry names.
-fn named(device: &Value) -> Option<(&str, &str)> {
-    Some((device.get("user_id")?.as_str()?, device.get("device_id")?.as_str()?))
 }
 
 impl ShareStatus {
     /// Whether both are about the key, or both about its being withheld.
     fn is_like(&self, other: &Self) -> bool {
-        let about_key = |status: &Self| matches!(status, Self::Pending(_) | Self::Sent);
-        about_key(self) == about_key(other)
-    }
-
-    /// The status after sending, unless it was sent already.
-    fn sent(&self) -> Option<Self> {
-        match self {
-            Self::Pending(_) => Some(Self::Sent),
-            Self::WithheldPending => Some(Self::WithheldSent),
-            Self::Sent | Self::WithheldSent => None,
-        }
+        self.is_about_key() == other.is_about_key()
     }
 }

@@ -1,0 +1,120 @@
+//! The keys that devices had when they were first given a room key. Whoever comes under the same
+//! device ID with others is somebody else, and is given nothing (SEC-4, 5, 7).
+//!
+//! They are kept as long as the account: a device that was gone for a while is remembered, too.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{E2eeError, Result};
+use crate::sessions::account::Account;
+use crate::sessions::device_keys::DeviceKeys;
+use crate::store::collections::KNOWN_DEVICES;
+use crate::store::{Batch, RecordKey};
+
+#[derive(Serialize, Deserialize, Default)]
+struct User {
+    devices: BTreeMap<String, Device>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Device {
+    identity_key: String,
+    fingerprint_key: String,
+}
+
+/// What is remembered of the users that one call is about, and what it adds.
+///
+/// Its caller holds the `gate` until the batch is committed.
+pub(crate) struct KnownDevices<'a> {
+    account: &'a Account,
+    users: BTreeMap<String, Result<Changed>>,
+}
+
+#[derive(Default)]
+struct Changed {
+    user: User,
+    is_changed: bool,
+}
+
+/// Held from looking a device up until it is stored, so that two calls do not remember two keys.
+pub(crate) fn gate(account: &Account) -> Arc<Mutex<()>> {
+    account.children().get_or_insert(&account.record_key(KNOWN_DEVICES, &[]), Mutex::default)
+}
+
+pub(crate) fn mismatched() -> E2eeError {
+    E2eeError::mismatched_fingerprint("the device had other keys when it was given a room key")
+}
+
+impl<'a> KnownDevices<'a> {
+    pub(crate) fn new(account: &'a Account) -> Self {
+        Self { account, users: BTreeMap::new() }
+    }
+
+    /// `MISMATCHED_FINGERPRINT` if the device is known by other keys. If what is remembered of the
+    /// user is damaged, each device of the user has that error, and no other user's.
+    pub(crate) fn check(&mut self, device: &DeviceKeys) -> Result<()> {
+        match self.user(&device.user_id)?.devices.get(&device.device_id) {
+            Some(known) if !known.is_of(device) => Err(mismatched()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers a device that was checked.
+    pub(crate) fn remember(&mut self, device: &DeviceKeys) -> Result<()> {
+        let devices = &self.user(&device.user_id)?.devices;
+        if devices.contains_key(&device.device_id) {
+            return Ok(());
+        }
+        if let Some(Ok(changed)) = self.users.get_mut(&device.user_id) {
+            changed.user.devices.insert(device.device_id.clone(), Device::new(device));
+            changed.is_changed = true;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn put(&self, batch: &mut Batch) -> Result<()> {
+        for (user_id, changed) in &self.users {
+            if let Ok(Changed { user, is_changed: true }) = changed {
+                batch.put(&self.key(user_id), user)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn user(&mut self, user_id: &str) -> Result<&User> {
+        if !self.users.contains_key(user_id) {
+            let user = match self.account.vault().read(&self.key(user_id)) {
+                Ok(user) => Ok(Changed { user: user.unwrap_or_default(), is_changed: false }),
+                Err(error @ E2eeError::Corrupt { .. }) => Err(error),
+                Err(error) => return Err(error),
+            };
+            self.users.insert(user_id.to_owned(), user);
+        }
+        match self.users.get(user_id) {
+            Some(Ok(changed)) => Ok(&changed.user),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(E2eeError::panic("internal error")),
+        }
+    }
+
+    fn key(&self, user_id: &str) -> RecordKey {
+        self.account.record_key(KNOWN_DEVICES, &[user_id])
+    }
+}
+
+impl Device {
+    fn new(keys: &DeviceKeys) -> Self {
+        Self {
+            identity_key: keys.identity_key.to_base64(),
+            fingerprint_key: keys.fingerprint_key.to_base64(),
+        }
+    }
+
+    fn is_of(&self, keys: &DeviceKeys) -> bool {
+        self.identity_key == keys.identity_key.to_base64()
+            && self.fingerprint_key == keys.fingerprint_key.to_base64()
+    }
+}
