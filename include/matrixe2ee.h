@@ -147,7 +147,7 @@ enum matrixe2ee_status
   MATRIXE2EE_STATUS_INVALID_MESSAGE = 203,
   /// The fingerprint key is not the one known for this device.
   MATRIXE2EE_STATUS_MISMATCHED_FINGERPRINT = 204,
-  /// The fingerprint key of the other device is not known, or not verified.
+  /// The fingerprint key of the other device is not known, or not from device keys.
   MATRIXE2EE_STATUS_UNKNOWN_FINGERPRINT = 205,
   /// The room key must be rotated: create a new outbound session.
   MATRIXE2EE_STATUS_SESSION_EXPIRED = 300,
@@ -1124,7 +1124,7 @@ matrixe2ee_status matrixe2ee_olm_channel_session_count(
     matrixe2ee_error **err);
 
 /// Gives the channel the partner's signed device keys, from /keys/query. They are
-/// checked; the fingerprint is then "verified". On return it is on disk.
+/// checked; the fingerprint is then "device_keys". On return it is on disk.
 ///
 /// The device ID may be another than before, as a new login of an old store makes it;
 /// the channel has the new one then. Messages whose sender names another ID are read as
@@ -1143,9 +1143,9 @@ matrixe2ee_status matrixe2ee_olm_channel_set_partner_device_keys(
 /// Who the other device is, as far as is known.
 ///
 /// \param out {"user_id": "@bob:example.org", "identity_key": "...", "device_id":
-/// "BOBDEVICE", "fingerprint_key": "...", "fingerprint": "verified"}, to be
+/// "BOBDEVICE", "fingerprint_key": "...", "fingerprint": "device_keys"}, to be
 /// released with matrixe2ee_string_free(). "fingerprint" is "unknown", "learned"
-/// (from a message) or "verified" (given by the caller); "device_id" and
+/// (from a message) or "device_keys" (given by the caller); "device_id" and
 /// "fingerprint_key" are absent while unknown.
 matrixe2ee_status matrixe2ee_olm_channel_partner(
     const matrixe2ee_olm_channel *channel,

@@ -129,7 +129,7 @@ errors! {
     InvalidMessage = 203 "INVALID_MESSAGE" {}
     /// The fingerprint key is not the one known for this device.
     MismatchedFingerprint = 204 "MISMATCHED_FINGERPRINT" {}
-    /// The fingerprint key of the other device is not known, or not verified.
+    /// The fingerprint key of the other device is not known, or not from device keys.
     UnknownFingerprint = 205 "UNKNOWN_FINGERPRINT" {}
 
     // Megolm.

@@ -175,7 +175,7 @@ int main(void) {
     matrixe2ee_inbound_megolm_session *receiving = share_key(&alice, sending, to_bob, &bob, &from_alice);
     chat(from_alice, to_bob, "hello");
     chat(to_bob, from_alice, "hello yourself");
-    check_partner(to_bob, &bob, "verified");
+    check_partner(to_bob, &bob, "device_keys");
     check_partner(from_alice, &alice, "learned");
 
     char *one = say(&alice, sending, "$one", "one");

@@ -95,7 +95,7 @@ static void a_channel_goes_both_ways() {
       bob.account, alice.user_id, alice.account.identity_key(), first, alice.device_id,
       alice.account.fingerprint_key());
   CHECK(member(from_alice.first_event(), "content") == R"({"n":1})");
-  CHECK(string_in(from_alice.partner(), "fingerprint") == "verified");
+  CHECK(string_in(from_alice.partner(), "fingerprint") == "device_keys");
   from_alice.set_partner_device_keys(alice.account.device_keys());
   CHECK(member(to_bob.decrypt(from_alice.encrypt("m.dummy", R"({"n":2})")), "content") ==
         R"({"n":2})");

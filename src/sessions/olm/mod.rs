@@ -29,6 +29,7 @@ pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
 pub(crate) use origin::Origins;
+pub use record::FingerprintStatus;
 pub(crate) use record::{ChannelState, Fingerprint, FingerprintKey};
 
 /// How often a new session with one device may be asked for (D32).
@@ -159,12 +160,12 @@ impl OlmChannel {
             identity_key: self.partner_identity_text.clone(),
             device_id: state.device_id.clone(),
             fingerprint_key: state.fingerprint.key().map(FingerprintKey::to_base64),
-            fingerprint: state.fingerprint.name(),
+            fingerprint: state.fingerprint.status(),
         })
     }
 
-    /// Takes the other device's keys: its fingerprint counts as verified from now on (D26). Its
-    /// device ID may have changed, as a new login of an old store changes it; the fingerprint
+    /// Takes the other device's keys: its fingerprint is known from them from now on (D26).
+    /// Its device ID may have changed, as a new login of an old store changes it; the fingerprint
     /// may not.
     pub fn set_partner_device_keys(&self, device_keys: &Object) -> Result<()> {
         let _entered = self.enter()?;
@@ -187,7 +188,7 @@ impl OlmChannel {
         state.fingerprint.check(fingerprint_key)?;
         state.change(|state| {
             state.device_id = Some(device_keys.device_id);
-            state.fingerprint = Fingerprint::Verified(fingerprint_key);
+            state.fingerprint = Fingerprint::DeviceKeys(fingerprint_key);
             self.commit_channel(state)
         })
     }
@@ -199,7 +200,7 @@ impl OlmChannel {
         let (user_id, identity_key) = (&self.partner_user_id, &self.partner_identity_key);
         Self::refuse_own(&self.account, user_id, identity_key, None)?;
         let mut state = self.state()?;
-        let (Some(device_id), Fingerprint::Verified(fingerprint_key)) =
+        let (Some(device_id), Fingerprint::DeviceKeys(fingerprint_key)) =
             (state.device_id.clone(), state.fingerprint)
         else {
             return Err(E2eeError::unknown_fingerprint(
@@ -281,8 +282,8 @@ pub struct Partner {
     /// Its Ed25519 fingerprint key, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint_key: Option<String>,
-    /// How the fingerprint key is known: `unknown`, `learned` or `verified`.
-    pub fingerprint: &'static str,
+    /// How the fingerprint key is known.
+    pub fingerprint: FingerprintStatus,
 }
 
 /// The fingerprint stored for a device, for the sessions that it sends (SEC-45).
