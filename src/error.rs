@@ -122,7 +122,8 @@ errors! {
     NotEncryptedForUs = 201 "NOT_ENCRYPTED_FOR_US" {}
     /// The ciphertext could not be decrypted.
     UnableToDecrypt = 202 "UNABLE_TO_DECRYPT" {
-        /// One of bad_mac, malformed, no_matching_session, missing_message_key, message_gap.
+        /// One of bad_mac, malformed, no_matching_session, missing_message_key, message_gap,
+        /// redacted.
         reason: String,
     }
     /// The message was decrypted, but what it says of itself is wrong: discard it.

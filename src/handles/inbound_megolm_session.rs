@@ -132,13 +132,14 @@ impl InboundMegolmSession {
     /// decrypted again. `unauthenticated` names what was taken from the cleartext.
     ///
     /// `event`: the event with `event_id`, `sender`, `room_id` (a /sync answer leaves it out: add
-    /// it), `content` and, if known, `origin_server_ts`.
+    /// it), `content` and, if known, `origin_server_ts`. Its `unsigned` is not looked at and may be
+    /// of any size. UNABLE_TO_DECRYPT with the reason `redacted`: nothing is left of its content.
     ///
     /// Errors: REPLAY, UNKNOWN_INDEX, UNABLE_TO_DECRYPT, WRONG_ROOM, WRONG_SENDER,
     /// MISMATCHED_SESSION_ID, UNKNOWN_ALGORITHM, INVALID_MESSAGE, INVALID_JSON, INVALID_FIELD,
     /// TOO_LARGE, STORE_CLOSED, STORE_IO.
     pub fn decrypt(&self, event: &str) -> Result<String> {
-        let event = json::parse_object("event", event, EVENT_LIMIT)?;
+        let event = json::parse_event("event", event)?;
         json::to_text(&self.core.decrypt(&event)?)
     }
 

@@ -68,7 +68,7 @@ pub(crate) fn to_text(value: &impl serde::Serialize) -> Result<String> {
 }
 
 /// Only the position and our own words: serde's messages can quote the input.
-fn describe(what: &str, error: &serde_json::Error) -> E2eeError {
+pub(super) fn describe(what: &str, error: &serde_json::Error) -> E2eeError {
     use serde_json::error::Category;
     let (line, column) = (error.line(), error.column());
     let problem = match error.classify() {
@@ -80,14 +80,18 @@ fn describe(what: &str, error: &serde_json::Error) -> E2eeError {
     E2eeError::invalid_json(format!("{what} {problem} (line {line}, column {column})"))
 }
 
-const REPEATED: &str = "repeated key";
+pub(super) const REPEATED: &str = "repeated key";
 
 /// One value at a known depth; as a visitor it accepts every JSON type.
-struct Node {
+pub(super) struct Node {
     depth: usize,
 }
 
 impl Node {
+    pub(super) fn inside_an_object() -> Self {
+        Self { depth: 1 }
+    }
+
     fn child<E: Error>(&self) -> std::result::Result<Self, E> {
         if self.depth >= MAX_DEPTH {
             return Err(E::custom("too deep"));

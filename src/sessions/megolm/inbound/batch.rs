@@ -9,7 +9,7 @@ use vodozemac::megolm::InboundGroupSession;
 use super::decrypt::{Decrypted, Encrypted, Opened, SessionFacts};
 use super::replay::ReplayGuard;
 use super::{InboundMegolmSession, InboundState};
-use crate::base::json::{self, EVENT_LIMIT};
+use crate::base::json;
 use crate::base::parallel;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
@@ -130,9 +130,7 @@ fn read_all(events: &[&RawValue]) -> Result<(Results, Vec<Placed<Encrypted>>)> {
     results.resize_with(events.len(), || None);
     let chunks = events.chunks(READ_AT_ONCE).collect();
     let read = parallel::map(chunks, events.len(), |chunk: &[&RawValue]| {
-        let read = |event: &&RawValue| {
-            Encrypted::read(&json::parse_object("event", event.get(), EVENT_LIMIT)?)
-        };
+        let read = |event: &&RawValue| Encrypted::read(&json::parse_event("event", event.get())?);
         chunk.iter().map(read).collect::<Vec<_>>()
     })?;
     let mut encrypted = Vec::with_capacity(events.len());

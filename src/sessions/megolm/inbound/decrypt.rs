@@ -86,8 +86,9 @@ impl Encrypted {
         check_event_id("event_id", event_id)?;
         check_user_id("sender", sender)?;
         check_room_id("room_id", room_id)?;
-        let origin_server_ts = json::optional_integer(event, "origin_server_ts")?;
-        let content = json::object(event, "content")?;
+        // Whatever is no time says nothing of the event, as if it were absent.
+        let origin_server_ts = event.get("origin_server_ts").and_then(Value::as_i64);
+        let content = read_content(event)?;
         let algorithm = json::text(content, "algorithm")?;
         if algorithm != MEGOLM_ALGORITHM {
             return Err(E2eeError::unknown_algorithm(algorithm, MEGOLM_ALGORITHM));
@@ -112,6 +113,18 @@ impl Encrypted {
     pub(super) fn message_index(&self) -> u32 {
         self.message.as_ref().map_or(0, MegolmMessage::message_index)
     }
+}
+
+/// The content, unless the event was redacted: nothing of it is left then.
+fn read_content(event: &Object) -> Result<&Object> {
+    let redacted =
+        || E2eeError::unable_to_decrypt("redacted", "the event was redacted: its content is gone");
+    if event.get("content").is_some_and(Value::is_null) {
+        return Err(redacted());
+    }
+    let content = json::object(event, "content")?;
+    let is_encrypted = ["algorithm", "ciphertext"].iter().any(|name| content.contains_key(*name));
+    if is_encrypted { Ok(content) } else { Err(redacted()) }
 }
 
 /// What is the same for all events of a session.
