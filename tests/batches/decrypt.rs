@@ -303,7 +303,7 @@ fn an_exported_session_has_no_known_owner_in_a_batch_either() {
     let mut talk = Talk::new(ROOM);
     for bob in [&stage.bob, &stage.twin] {
         let data = talk.raw.export(&stage.alice).to_string();
-        ok(InboundMegolmSession::from_export(&bob.account, &data));
+        ok(InboundMegolmSession::from_export(&bob.account, &data, None));
     }
     let answers = stage.compare(&[talk.event()]);
     assert_eq!(answers[0]["event"]["matrixe2ee"]["owner"], "unknown");

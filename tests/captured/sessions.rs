@@ -32,7 +32,7 @@ fn exported_sessions_decrypt_room_events_to_what_the_real_clients_saw() {
             continue;
         }
         let export = &entry["exported_session"];
-        let session = InboundMegolmSession::from_export(&account, &export.to_string())
+        let session = InboundMegolmSession::from_export(&account, &export.to_string(), None)
             .unwrap_or_else(|error| panic!("{}", error.to_json()));
         assert_eq!(session.session_id().expect("an ID"), text(&content["session_id"]));
         // M23, D4: an export proves nothing about its origin.

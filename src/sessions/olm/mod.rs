@@ -103,6 +103,7 @@ impl OlmChannel {
                 result => {
                     let result = result?;
                     channel.keep();
+                    account.note_fingerprint();
                     return Ok((channel, result));
                 }
             }
@@ -190,7 +191,9 @@ impl OlmChannel {
             state.device_id = Some(device_keys.device_id);
             state.fingerprint = Fingerprint::DeviceKeys(fingerprint_key);
             self.commit_channel(state)
-        })
+        })?;
+        self.account.note_fingerprint();
+        Ok(())
     }
 
     /// Adds a session made from a claimed one-time key; it is the next to be used (O7, D23).
@@ -286,11 +289,11 @@ pub struct Partner {
     pub fingerprint: FingerprintStatus,
 }
 
-/// The fingerprint stored for a device, for the sessions that it sends (SEC-45).
+/// What the channel with a device knows of its fingerprint, for the sessions that it sends (SEC-45).
 pub(crate) fn known_fingerprint(
-    account: &Arc<Account>,
+    account: &Account,
     user_id: &str,
     identity_key: Curve25519PublicKey,
-) -> Result<Option<FingerprintKey>> {
+) -> Result<Fingerprint> {
     record::known_fingerprint(account, user_id, &identity_key.to_base64())
 }

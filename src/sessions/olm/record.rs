@@ -256,8 +256,8 @@ pub(super) fn known_fingerprint(
     account: &Account,
     user_id: &str,
     identity_key: &str,
-) -> Result<Option<FingerprintKey>> {
+) -> Result<Fingerprint> {
     let key = channel_key(account, user_id, identity_key);
     let record = account.vault().read::<ChannelIn>(&key)?;
-    Ok(record.and_then(|record| record.fingerprint.key()))
+    Ok(record.map_or(Fingerprint::Unknown, |record| record.fingerprint))
 }
