@@ -150,7 +150,15 @@ impl InboundMegolmSession {
     /// Whether the key came over Olm from the device of `sender_key`, or is our own.
     pub fn authenticated(&self) -> Result<bool> {
         let _entered = self.enter()?;
-        Ok(self.claim(&*self.state()?)?.is_authenticated())
+        let state = self.state()?;
+        match self.opened_for.as_deref() {
+            // Others' claims prove nothing for this user.
+            Some(user_id) => {
+                let claim = state.claims.of(user_id).ok().flatten();
+                Ok(claim.is_some_and(Claim::is_authenticated))
+            }
+            None => Ok(state.claims.best()?.is_authenticated()),
+        }
     }
 
     /// The first message index that can be decrypted.
