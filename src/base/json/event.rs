@@ -11,12 +11,14 @@ use serde_json::value::RawValue;
 
 use super::strict::{Node, REPEATED, describe, parse_object};
 use super::{EVENT_LIMIT, Object};
+use crate::base::traces;
 use crate::error::{E2eeError, Result};
 
 const UNSIGNED: &str = "unsigned";
 
 /// Reads an event, all of it but `unsigned`.
 pub(crate) fn parse_event(what: &str, text: &str) -> Result<Object> {
+    traces::leave();
     if !text.trim_start().starts_with('{') {
         return parse_object(what, text, EVENT_LIMIT);
     }
