@@ -38,7 +38,7 @@ functions! {
     matrixe2ee_outbound_megolm_session_mark_as_sent(Handle, Str);
     matrixe2ee_outbound_megolm_session_encrypt(Handle, Str, Str, OutStr);
     matrixe2ee_inbound_megolm_session_from_room_key(Handle, Str, Str, Str, OutHandle);
-    matrixe2ee_inbound_megolm_session_from_export(Handle, Str, OutHandle);
+    matrixe2ee_inbound_megolm_session_from_export(Handle, Str, Str, OutHandle);
     matrixe2ee_inbound_megolm_session_from_storage(Handle, Str, Str, Str, OutHandle);
     matrixe2ee_inbound_megolm_session_session_id(Handle, OutStr);
     matrixe2ee_inbound_megolm_session_decrypt(Handle, Str, OutStr);
@@ -242,7 +242,7 @@ pub fn room_key(account: &Owned, user: &CStr, identity: &CStr, content: &CStr) -
 pub fn exported(account: &Owned, session_data: &CStr) -> Owned {
     let data = session_data.as_ptr();
     inbound(|out| unsafe {
-        matrixe2ee_inbound_megolm_session_from_export(account.0, data, out, NO_ERROR)
+        matrixe2ee_inbound_megolm_session_from_export(account.0, data, null(), out, NO_ERROR)
     })
 }
 

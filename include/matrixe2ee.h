@@ -147,7 +147,7 @@ enum matrixe2ee_status
   MATRIXE2EE_STATUS_INVALID_MESSAGE = 203,
   /// The fingerprint key is not the one known for this device.
   MATRIXE2EE_STATUS_MISMATCHED_FINGERPRINT = 204,
-  /// The fingerprint key of the other device is not known, or not verified.
+  /// The fingerprint key of the other device is not known, or not from device keys.
   MATRIXE2EE_STATUS_UNKNOWN_FINGERPRINT = 205,
   /// The room key must be rotated: create a new outbound session.
   MATRIXE2EE_STATUS_SESSION_EXPIRED = 300,
@@ -198,6 +198,12 @@ typedef struct matrixe2ee_account matrixe2ee_account;
 typedef struct matrixe2ee_error matrixe2ee_error;
 
 /// A room key of some device, with which its messages in one room are decrypted.
+///
+/// Whoever sends a room key proves only that he has it. Who owns the session is a
+/// claim, and up to four users may claim one: an event is read under the claim of its
+/// sender, whatever others say. What a handle says of the session's origin is the
+/// claim of the user it was opened for, or the best one: our own, then one that came
+/// through a channel, then what an import said.
 typedef struct matrixe2ee_inbound_megolm_session matrixe2ee_inbound_megolm_session;
 
 /// All Olm sessions with one other device: the encrypted way to send it room keys
@@ -1128,7 +1134,7 @@ matrixe2ee_status matrixe2ee_olm_channel_session_count(
     matrixe2ee_error **err);
 
 /// Gives the channel the partner's signed device keys, from /keys/query. They are
-/// checked; the fingerprint is then "verified". On return it is on disk.
+/// checked; the fingerprint is then "device_keys". On return it is on disk.
 ///
 /// The device ID may be another than before, as a new login of an old store makes it;
 /// the channel has the new one then. Messages whose sender names another ID are read as
@@ -1147,9 +1153,9 @@ matrixe2ee_status matrixe2ee_olm_channel_set_partner_device_keys(
 /// Who the other device is, as far as is known.
 ///
 /// \param out {"user_id": "@bob:example.org", "identity_key": "...", "device_id":
-/// "BOBDEVICE", "fingerprint_key": "...", "fingerprint": "verified"}, to be
+/// "BOBDEVICE", "fingerprint_key": "...", "fingerprint": "device_keys"}, to be
 /// released with matrixe2ee_string_free(). "fingerprint" is "unknown", "learned"
-/// (from a message) or "verified" (given by the caller); "device_id" and
+/// (from a message) or "device_keys" (given by the caller); "device_id" and
 /// "fingerprint_key" are absent while unknown.
 matrixe2ee_status matrixe2ee_olm_channel_partner(
     const matrixe2ee_olm_channel *channel,
@@ -1370,10 +1376,16 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_outbound_session(
     matrixe2ee_inbound_megolm_session **out,
     matrixe2ee_error **err);
 
-/// Stores the room key of an m.room_key event that came through a channel.
+/// Stores the room key of an m.room_key event that came through a channel, which its
+/// sender claims with it.
 ///
-/// If the session is stored already, the two are merged: the lower first index and
-/// the better source are kept. On return it is on disk.
+/// If the session is stored already, the two are merged: the lower first index is
+/// kept, and this claim beside those of others. What was stored under its ID without
+/// a signature and is another session gives way. On return it is on disk.
+///
+/// What is known of the device ("sender_fingerprint" of
+/// matrixe2ee_inbound_megolm_session_decrypt()) is taken from the channel with it, now
+/// and whenever the channel comes to know more.
 ///
 /// \param sender_user_id the channel's partner.
 /// \param sender_key the identity key of the channel's partner.
@@ -1384,8 +1396,8 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_outbound_session(
 /// matrixe2ee_inbound_megolm_session_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
-/// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID, WRONG_ROOM, WRONG_SENDER (the session
-/// is known to be another device's).
+/// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID (also when another signed session has
+/// this ID), WRONG_SENDER (the session is our own, or as many users claim it as may).
 matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(
     const matrixe2ee_account *account,
     const char *sender_user_id,
@@ -1403,13 +1415,19 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_room_key(
 /// \param session_data {"algorithm": "m.megolm.v1.aes-sha2", "room_id": "...",
 /// "session_id": "...", "session_key": "...", "sender_key": "...",
 /// "sender_claimed_keys": {...}, "forwarding_curve25519_key_chain": []}.
+/// \param sender_user_id the user of the device that "sender_key" belongs to, if you
+/// know: only this user's events are then decrypted with it. NULL if the owner is
+/// unknown: events of any sender are decrypted until the room key comes from that
+/// device.
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
 ///
-/// Errors: as for matrixe2ee_inbound_megolm_session_from_room_key().
+/// Errors: as for matrixe2ee_inbound_megolm_session_from_room_key();
+/// MISMATCHED_SESSION_ID whenever another session has this ID.
 matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(
     const matrixe2ee_account *account,
     const char *session_data,
+    const char *sender_user_id,
     matrixe2ee_inbound_megolm_session **out,
     matrixe2ee_error **err);
 
@@ -1424,13 +1442,13 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(
 /// \param pickle the pickle, as text.
 /// \param pickle_key the key that it was written with; wipe your copy after the
 /// call.
-/// \param sender_user_id the user of that device, if you have checked that: only
-/// this user's events are then decrypted with it. NULL if the owner is unknown.
+/// \param sender_user_id the user of that device, if you know: only this user's events
+/// are then decrypted with it. NULL if the owner is unknown.
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
 ///
-/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_ROOM,
-/// WRONG_SENDER, MISMATCHED_SESSION_ID (another session is stored under its ID).
+/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_SENDER,
+/// MISMATCHED_SESSION_ID (another session is stored under its ID).
 matrixe2ee_status matrixe2ee_inbound_megolm_session_from_libolm_pickle(
     const matrixe2ee_account *account,
     const char *room_id,
@@ -1446,8 +1464,8 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_libolm_pickle(
 ///
 /// \param room_id the event's room.
 /// \param session_id the "session_id" of the event's content.
-/// \param sender_user_id the event's sender; a session that is known to be somebody
-/// else's is then not found. NULL to ask for no sender.
+/// \param sender_user_id the event's sender, whose claim the handle then shows; a
+/// session that only others own is not found. NULL to ask for no sender.
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free(); every handle to one session stands for
 /// the same live object.
@@ -1464,20 +1482,28 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_storage(
 /// Decrypts an event of the room.
 ///
 /// The message index is remembered with the event's ID, so that the same ciphertext
-/// in another event is noticed; decrypting the same event again is fine.
+/// in another event is noticed; decrypting the same event again is fine. While nobody
+/// knows the owner, each sender has indices of his own.
 ///
 /// \param event the whole event: {"event_id": "$e", "sender": "@bob:example.org",
 /// "room_id": "!room:example.org", "origin_server_ts": 1700000000000, "content":
-/// {...}}. An answer to /sync leaves "room_id" out: add it.
+/// {...}}. An answer to /sync leaves "room_id" out: add it. "unsigned" is not looked
+/// at and may be of any size.
 /// \param out {"type": "m.room.message", "content": {...}, "room_id": "...",
-/// "matrixe2ee": {"message_index": 0, "session_id": "...", "authenticated": true,
-/// "owner": "known", "unauthenticated": ["m.relates_to"]}}, to be released with
-/// matrixe2ee_string_free(). "owner" is "unknown" if nobody vouches for who made
-/// the session; "unauthenticated" lists what was taken from outside the ciphertext.
+/// "matrixe2ee": {"message_index": 0, "session_id": "...", "sender_key": "...",
+/// "authenticated": true, "owner": "known", "sender_fingerprint": "device_keys",
+/// "unauthenticated": ["m.relates_to"]}}, to be released with
+/// matrixe2ee_string_free(). "authenticated" says that the key came through a channel
+/// from the device of "sender_key"; "sender_fingerprint" what is known of that device:
+/// "device_keys" if you gave its signed keys, "learned" or "unknown" if the server may
+/// have invented it. Neither says that a person verified anything. "owner" is
+/// "unknown" if nobody says who made the session; "unauthenticated" lists what was
+/// taken from outside the ciphertext.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, UNKNOWN_ALGORITHM,
-/// UNABLE_TO_DECRYPT, INVALID_MESSAGE, WRONG_ROOM, WRONG_SENDER,
-/// MISMATCHED_SESSION_ID, UNKNOWN_INDEX, REPLAY.
+/// UNABLE_TO_DECRYPT (with the reason "redacted" if nothing is left of the content),
+/// INVALID_MESSAGE, WRONG_ROOM, WRONG_SENDER, MISMATCHED_SESSION_ID, UNKNOWN_INDEX,
+/// REPLAY.
 matrixe2ee_status matrixe2ee_inbound_megolm_session_decrypt(
     const matrixe2ee_inbound_megolm_session *session,
     const char *event,
@@ -1509,7 +1535,8 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_session_id(
     char **out,
     matrixe2ee_error **err);
 
-/// The Curve25519 identity key of the device that the session came from.
+/// The Curve25519 identity key of the device that the session came from, or is said
+/// to come from. (Decrypting says it for each event.)
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
 matrixe2ee_status matrixe2ee_inbound_megolm_session_sender_key(
@@ -1517,8 +1544,8 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_sender_key(
     char **out,
     matrixe2ee_error **err);
 
-/// Whether the session came straight from its owner, through a channel, and not
-/// from an export or a backup.
+/// Whether the session came through a channel from the device that "sender_key" gives,
+/// and not from an export or a backup.
 matrixe2ee_status matrixe2ee_inbound_megolm_session_authenticated(
     const matrixe2ee_inbound_megolm_session *session,
     bool *out,
@@ -1544,7 +1571,7 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_export_at(
     char **out,
     matrixe2ee_error **err);
 
-/// Erases the session.
+/// Erases the session and all claims to it.
 ///
 /// On return it is gone from disk, and every handle to it answers NOT_FOUND. The
 /// handles must still be freed.

@@ -122,14 +122,15 @@ errors! {
     NotEncryptedForUs = 201 "NOT_ENCRYPTED_FOR_US" {}
     /// The ciphertext could not be decrypted.
     UnableToDecrypt = 202 "UNABLE_TO_DECRYPT" {
-        /// One of bad_mac, malformed, no_matching_session, missing_message_key, message_gap.
+        /// One of bad_mac, malformed, no_matching_session, missing_message_key, message_gap,
+        /// redacted.
         reason: String,
     }
     /// The message was decrypted, but what it says of itself is wrong: discard it.
     InvalidMessage = 203 "INVALID_MESSAGE" {}
     /// The fingerprint key is not the one known for this device.
     MismatchedFingerprint = 204 "MISMATCHED_FINGERPRINT" {}
-    /// The fingerprint key of the other device is not known, or not verified.
+    /// The fingerprint key of the other device is not known, or not from device keys.
     UnknownFingerprint = 205 "UNKNOWN_FINGERPRINT" {}
 
     // Megolm.

@@ -59,8 +59,8 @@ pub mod typed {
         decrypt_room_events, list_sessions,
     };
     pub use crate::sessions::olm::{
-        KnownPartner, OlmChannel, Partner, encrypt_for_devices, keys_claim_request,
-        read_keys_claim_response,
+        FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,
+        keys_claim_request, read_keys_claim_response,
     };
     pub use crate::store::Store;
 }

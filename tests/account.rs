@@ -300,7 +300,7 @@ fn after_shut_down_every_handle_says_that_the_store_is_closed() {
         InboundMegolmSession::from_outbound_session(&outbound).map(drop),
         outbound.erase(),
         InboundMegolmSession::from_room_key(account, "@b:b.org", &own, "{}").map(drop),
-        InboundMegolmSession::from_export(account, "{}").map(drop),
+        InboundMegolmSession::from_export(account, "{}", None).map(drop),
         InboundMegolmSession::from_libolm_pickle(account, "!r", &own, "p", vec![3], None).map(drop),
         InboundMegolmSession::from_storage(account, "!r", "id", None).map(drop),
         inbound.decrypt("{}").map(drop),

@@ -40,7 +40,7 @@ impl Stage {
     }
 
     fn export(&self, data: &Value) -> matrixe2ee::Result<Arc<InboundMegolmSession>> {
-        InboundMegolmSession::from_export(&self.bob.account, &data.to_string())
+        InboundMegolmSession::from_export(&self.bob.account, &data.to_string(), None)
     }
 
     fn stored(&self) -> Arc<InboundMegolmSession> {
@@ -174,12 +174,13 @@ fn a_forged_session_under_a_stored_id_is_refused() {
             stage.check(3, by_room_key, if by_room_key { "known" } else { "unknown" });
         }
     }
-    // The other way round: a forged export came first. The real key must not make it trusted.
-    let stage = Stage::new();
+    // The other way round: what nothing proves gives way to what the session's own key has signed.
+    let mut stage = Stage::new();
     let fake = forged(&stage, 0);
     ok(stage.export(&fake)); // P8
-    stage.refuses(|stage| stage.room_key(&stage.early.0), "MISMATCHED_SESSION_ID"); // SEC-46, P8
-    assert!(!ok(stage.stored().authenticated())); // SEC-45: never upgraded by an unconnected key
+    ok(stage.room_key(&stage.late.0)); // SEC-46
+    stage.refuses(|stage| stage.export(&fake), "MISMATCHED_SESSION_ID");
+    stage.check(3, true, "known");
 }
 
 #[test]
@@ -206,8 +207,12 @@ fn a_session_does_not_change_hands() {
     let carol = Device::new(CAROL, "C");
     let tablet = Device::new(ALICE, "TABLET");
     for thief in [&carol, &tablet] {
-        stage.refuses(|stage| stage.bob.receive(thief, &stage.early.0), "WRONG_SENDER"); // D4, SEC-45
-        stage.refuses(|stage| stage.bob.receive(thief, &stage.late.0), "WRONG_SENDER"); // D4
+        ok(stage.bob.receive(thief, &stage.early.0)); // SEC-44: a claim beside the first
+        ok(stage.bob.receive(thief, &stage.late.0));
+        let session = stage.stored();
+        assert_eq!(ok(session.sender_key()), stage.alice.identity_key()); // D4, SEC-45
+        let facts = answer(session.decrypt(&stage.events[3].to_string()))["matrixe2ee"].clone();
+        assert_eq!(facts["sender_key"], stage.alice.identity_key()); // SEC-44
     }
     // What an export says of its sender is a claim.
     ok(stage.export(&stage.raw.export(&carol)));
@@ -237,7 +242,7 @@ fn a_claimed_sender_gives_way_to_the_one_that_is_known() {
 }
 
 #[test]
-fn a_session_belongs_to_one_room() {
+fn each_room_has_a_session_of_its_own_whatever_its_id() {
     let stage = Stage::new();
     ok(stage.room_key(&stage.late.0));
     let elsewhere = |value: &Value| {
@@ -246,9 +251,18 @@ fn a_session_belongs_to_one_room() {
         value
     };
     let (key, data) = (elsewhere(&stage.early.0), elsewhere(&stage.early.1));
-    stage.refuses(|stage| stage.room_key(&key), "WRONG_ROOM"); // SEC-44
-    stage.refuses(|stage| stage.export(&data), "WRONG_ROOM"); // SEC-44
-    assert_eq!(stage.bob.sessions().as_array().unwrap().len(), 1); // SEC-44
+    let other = ok(stage.room_key(&key)); // SEC-44
+    ok(stage.export(&data)); // SEC-44
+    let event = stage.events[0].to_string();
+    assert_eq!(error_name(stage.stored().decrypt(&event)), "UNKNOWN_INDEX"); // the rooms share nothing
+    let mut moved = stage.events[3].clone();
+    moved["room_id"] = json!("!other");
+    // SEC-49: the room that the ciphertext names decides anyway.
+    assert_eq!(error_name(other.decrypt(&moved.to_string())), "WRONG_ROOM");
+    assert_eq!(stage.bob.sessions().as_array().unwrap().len(), 2);
+    ok(other.erase());
+    ok(stage.stored().decrypt(&stage.events[3].to_string()));
+    assert_eq!(stage.bob.sessions().as_array().unwrap().len(), 1);
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn many_events_at_once_give_what_they_give_one_by_one() {
     let exported = ok(talk.inbound.export_at(None));
     let owner = talk.alice.identity_key();
     let twin = RawSession(vodozemac::megolm::GroupSession::from_pickle(talk.raw.0.pickle()));
-    ok(InboundMegolmSession::from_export(account, &exported));
+    ok(InboundMegolmSession::from_export(account, &exported, None));
     let key = twin.room_key().to_string(); // so that its owner is known here, too
     let slow = ok(InboundMegolmSession::from_room_key(account, ALICE, &owner, &key));
     let one_by_one: Vec<Value> = events
@@ -255,7 +255,7 @@ fn the_stored_sessions_are_listed_for_one_room_or_all() {
     elsewhere.message("moves on");
     let mut data = elsewhere.export(&talk.alice);
     data["room_id"] = json!("!elsewhere");
-    ok(InboundMegolmSession::from_export(&talk.bob.account, &data.to_string()));
+    ok(InboundMegolmSession::from_export(&talk.bob.account, &data.to_string(), None));
     for _ in 0..2 {
         let here = json!({ "room_id": ROOM, "session_id": talk.raw.id(), // M21, M29, SEC-45
             "sender_key": talk.alice.identity_key(), "owner_user_id": ALICE,
@@ -287,7 +287,7 @@ fn an_export_begins_where_it_is_told_and_never_before_what_is_known() {
     assert_eq!(exported["sender_key"], talk.alice.identity_key());
     assert_eq!(ok(talk.inbound.first_known_index()), 0); // exporting is no change
     let carol = Device::new(CAROL, "C");
-    let theirs = InboundMegolmSession::from_export(&carol.account, &exported.to_string());
+    let theirs = InboundMegolmSession::from_export(&carol.account, &exported.to_string(), None);
     let theirs = ok(theirs);
     assert_eq!(ok(theirs.first_known_index()), 1);
     assert_eq!(error_name(theirs.decrypt(&events[0].to_string())), "UNKNOWN_INDEX"); // SEC-52

@@ -35,7 +35,7 @@ fn a_new_channel_names_the_device_of_its_keys_and_has_one_session() {
             "identity_key": bob.identity_key(),
             "device_id": "BOB",
             "fingerprint_key": bob.fingerprint_key(),
-            "fingerprint": "verified",
+            "fingerprint": "device_keys",
         })
     );
     assert_eq!(channel.session_count().unwrap(), 1); // O5
@@ -204,7 +204,7 @@ fn a_first_message_makes_a_channel_and_its_event_can_be_read_again_and_again() {
     assert_eq!(channel.session_count().unwrap(), 1); // O15
     // O20: only the handle that the message made has it.
     fails(stored(&bob, &alice).unwrap().first_event(), "NOT_FOUND");
-    // O18, D26: what the message says of its sender is learned, not verified.
+    // O18, D26: what the message says of its sender is learned, not from device keys.
     let partner = v(&channel.partner().unwrap());
     assert_eq!(partner["fingerprint"], "learned");
     assert_eq!(partner["fingerprint_key"], json!(alice.fingerprint_key()));
@@ -212,7 +212,7 @@ fn a_first_message_makes_a_channel_and_its_event_can_be_read_again_and_again() {
 }
 
 #[test]
-fn what_the_caller_knows_of_the_sender_counts_as_verified_and_is_enforced() {
+fn what_the_caller_knows_of_the_sender_counts_as_device_keys_and_is_enforced() {
     let (alice, bob) = (alice(), bob());
     let to_bob = alice.channel_to(&bob);
     let first = to_bob.encrypt("m.test", "{}").unwrap();
@@ -233,7 +233,7 @@ fn what_the_caller_knows_of_the_sender_counts_as_verified_and_is_enforced() {
     let channel = create("ALICE", alice.fingerprint_key()).unwrap(); // O20
     channel.first_event().unwrap();
     let partner = v(&channel.partner().unwrap());
-    assert_eq!(partner["fingerprint"], "verified"); // D26
+    assert_eq!(partner["fingerprint"], "device_keys"); // D26
     assert_eq!(partner["device_id"], "ALICE");
 }
 

@@ -216,7 +216,7 @@ fn a_fingerprint_that_a_later_message_teaches_is_stored() {
 }
 
 #[test]
-fn a_first_message_with_another_fingerprint_than_the_verified_one_is_discarded() {
+fn a_first_message_with_another_fingerprint_than_that_of_the_device_keys_is_discarded() {
     let mut pair = Pair::new();
     let other = RawDevice::new(USER, "ALICE");
     let first = pair.say();
@@ -224,7 +224,7 @@ fn a_first_message_with_another_fingerprint_than_the_verified_one_is_discarded()
     fails(channel.first_event(), "MISMATCHED_FINGERPRINT"); // O17
     let partner = v(&channel.partner().unwrap());
     assert_eq!(partner["fingerprint_key"], json!(other.fingerprint_key()));
-    assert_eq!(partner["fingerprint"], "verified"); // D26
+    assert_eq!(partner["fingerprint"], "device_keys"); // D26
 }
 
 /// A good plaintext with the sender's device keys.

@@ -275,7 +275,7 @@ fn messages_that_are_refused_before_or_after_decryption_ask_for_no_new_session()
 }
 
 #[test]
-fn an_added_session_is_verified_comes_last_and_is_stored() {
+fn the_key_of_an_added_session_is_checked_and_it_comes_last_and_is_stored() {
     let directory = SqliteDirectory::new();
     let alice = Device::open_in(directory.open(), "@alice:a.org", "ALICE");
     let mut bob = RawDevice::new("@bob:b.org", "BOB");
@@ -302,7 +302,7 @@ fn an_added_session_is_verified_comes_last_and_is_stored() {
 }
 
 #[test]
-fn a_learned_fingerprint_is_enforced_but_adds_no_session_until_it_is_verified() {
+fn a_learned_fingerprint_is_enforced_but_adds_no_session_until_device_keys_come() {
     let many = Many::new(1);
     let (alice, bob, channel) = (many.alice, many.bob, many.channel);
     let mut alice = alice;
@@ -331,20 +331,20 @@ fn a_learned_fingerprint_is_enforced_but_adds_no_session_until_it_is_verified() 
     let partner = v(&channel.partner().unwrap());
     assert_eq!(
         (&partner["fingerprint"], &partner["device_id"]),
-        (&json!("verified"), &json!("ALICE"))
+        (&json!("device_keys"), &json!("ALICE"))
     );
     channel.add_outbound_olm_session(&key).unwrap();
     assert_eq!(channel.session_count().unwrap(), 2);
     // Every handle sees it.
     let key = alice.identity_key();
     let again = OlmChannel::create_from_storage(&bob.account, "@alice:a.org", &key).unwrap();
-    assert_eq!(v(&again.partner().unwrap())["fingerprint"], "verified");
+    assert_eq!(v(&again.partner().unwrap())["fingerprint"], "device_keys");
 }
 
 #[test]
 fn valid_sender_device_keys_leave_the_fingerprint_learned() {
     let (_alice, _bob, to_bob, to_alice) = connected();
-    assert_eq!(v(&to_bob.partner().unwrap())["fingerprint"], "verified");
+    assert_eq!(v(&to_bob.partner().unwrap())["fingerprint"], "device_keys");
     let partner = v(&to_alice.partner().unwrap());
     assert_eq!(partner["fingerprint"], "learned"); // S9, D26: Alice sent her device keys along
     assert_eq!(partner["device_id"], "ALICE");

@@ -58,7 +58,7 @@ fn megolm_events_in_any_order_decrypt_and_the_same_event_twice_is_no_replay() {
             .collect();
         let first = u32::try_from(from).expect("small");
         let export = ok(own.export_at(Some(first)));
-        let inbound = ok(InboundMegolmSession::from_export(&bob, &export));
+        let inbound = ok(InboundMegolmSession::from_export(&bob, &export, None));
         let answers: Vec<Value> = if batch {
             let list: Vec<Value> = arrivals.iter().map(|n| parse(&events[*n])).collect();
             let answers = parse(&ok(inbound.decrypt_many(&Value::from(list).to_string())));

@@ -200,7 +200,7 @@ fn no_error_about_a_text_with_a_secret_repeats_it() {
         note(InboundMegolmSession::from_room_key(account, ALICE, &key, &text).map(drop));
     }
     for text in spoiled(&stage.raw.export(&stage.alice).to_string()) {
-        note(InboundMegolmSession::from_export(account, &text).map(drop));
+        note(InboundMegolmSession::from_export(account, &text, None).map(drop));
     }
     let pickle = stage.bobs.pickle().encrypt(&PICKLE_KEY);
     let sessions = json!([stage.olm.pickle().encrypt(&PICKLE_KEY)]).to_string();

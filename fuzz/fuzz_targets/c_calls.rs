@@ -46,7 +46,7 @@ enum Call {
     OpenThree(u8, u8, Word, Word, Word),
     FromPickle(u8, u8, Word, Word, Word, Vec<u8>),
     FromMessage(u8, Word, Word, Word, Word, Word),
-    FromExport(u8, Word),
+    FromExport(u8, Word, Word),
     FromOutbound(u8),
     ExportAt(u8, i64),
     Counts(u8, Word, Word),
@@ -319,10 +319,10 @@ impl World {
                     )
                 });
             }
-            Call::FromExport(on, a) => {
-                let w = words(self, &[a]);
+            Call::FromExport(on, a, b) => {
+                let w = words(self, &[a, b]);
                 self.make(Kind::Account, Kind::Inbound, *on, |h, out, err| unsafe {
-                    matrixe2ee_inbound_megolm_session_from_export(h, p(&w[0]), out, err)
+                    matrixe2ee_inbound_megolm_session_from_export(h, p(&w[0]), p(&w[1]), out, err)
                 });
             }
             Call::FromOutbound(on) => {

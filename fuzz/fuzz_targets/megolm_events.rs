@@ -20,7 +20,7 @@ static REAL: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let events = parse(include_str!("../../tests/fixtures/megolm_events.json"));
     let events = events.as_array().expect("a list").clone();
     for event in events.iter().filter(|event| event["exported_session"].is_object()) {
-        ok(InboundMegolmSession::from_export(&BOB, &event["exported_session"].to_string()));
+        ok(InboundMegolmSession::from_export(&BOB, &event["exported_session"].to_string(), None));
     }
     events
 });

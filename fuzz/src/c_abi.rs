@@ -132,7 +132,7 @@ functions! {
     matrixe2ee_inbound_megolm_session_from_outbound_session: fn(Handle, OutHandle, Err) -> i32;
     matrixe2ee_inbound_megolm_session_from_room_key:
         fn(Handle, Text, Text, Text, OutHandle, Err) -> i32;
-    matrixe2ee_inbound_megolm_session_from_export: fn(Handle, Text, OutHandle, Err) -> i32;
+    matrixe2ee_inbound_megolm_session_from_export: fn(Handle, Text, Text, OutHandle, Err) -> i32;
     matrixe2ee_inbound_megolm_session_from_libolm_pickle:
         fn(Handle, Text, Text, Text, *const u8, usize, Text, OutHandle, Err) -> i32;
     matrixe2ee_inbound_megolm_session_from_storage:

@@ -167,7 +167,7 @@ struct NotEncryptedForUs : Error { using Error::Error; };
 /// The ciphertext could not be decrypted. (202)
 struct UnableToDecrypt : Error {
   using Error::Error;
-  /// bad_mac, malformed, no_matching_session, missing_message_key or message_gap.
+  /// bad_mac, malformed, no_matching_session, missing_message_key, message_gap or redacted.
   std::string reason() const { return detail::string_in(json(), "reason"); }
 };
 
@@ -177,7 +177,7 @@ struct InvalidMessage : Error { using Error::Error; };
 /// The fingerprint key is not the one known for this device. (204)
 struct MismatchedFingerprint : Error { using Error::Error; };
 
-/// The fingerprint key of the other device is not known, or not verified. (205)
+/// The fingerprint key of the other device is not known, or not from device keys. (205)
 struct UnknownFingerprint : Error { using Error::Error; };
 
 /// The room key must be rotated: create a new outbound session. (300)

@@ -40,9 +40,11 @@ class InboundMegolmSession
   }
 
   /// Stores an exported room key: matrixe2ee_inbound_megolm_session_from_export().
-  static InboundMegolmSession from_export(const Account &account, const std::string &session_data) {
+  static InboundMegolmSession from_export(const Account &account, const std::string &session_data,
+                                          const OptionalText &sender_user_id = std::nullopt) {
     return detail::object<InboundMegolmSession>(matrixe2ee_inbound_megolm_session_from_export,
-                                                account.get(), detail::c_text(session_data));
+                                                account.get(), detail::c_text(session_data),
+                                                detail::c_text(sender_user_id));
   }
 
   /// Takes over a session of libolm: matrixe2ee_inbound_megolm_session_from_libolm_pickle().

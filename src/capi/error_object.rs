@@ -53,7 +53,7 @@ pub enum matrixe2ee_status {
     InvalidMessage = 203,
     /// The fingerprint key is not the one known for this device.
     MismatchedFingerprint = 204,
-    /// The fingerprint key of the other device is not known, or not verified.
+    /// The fingerprint key of the other device is not known, or not from device keys.
     UnknownFingerprint = 205,
     /// The room key must be rotated: create a new outbound session.
     SessionExpired = 300,

@@ -10,6 +10,12 @@ use super::tickets::{borrow, free};
 use crate::InboundMegolmSession;
 
 /// A room key of some device, with which its messages in one room are decrypted.
+///
+/// Whoever sends a room key proves only that he has it. Who owns the session is a
+/// claim, and up to four users may claim one: an event is read under the claim of its
+/// sender, whatever others say. What a handle says of the session's origin is the
+/// claim of the user it was opened for, or the best one: our own, then one that came
+/// through a channel, then what an import said.
 pub struct matrixe2ee_inbound_megolm_session {
     _private: [u8; 0],
 }
@@ -29,10 +35,16 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_outbound_session
     unsafe { answer(out, err, || InboundMegolmSession::from_outbound_session(&*borrow(outbound)?)) }
 }
 
-/// Stores the room key of an m.room_key event that came through a channel.
+/// Stores the room key of an m.room_key event that came through a channel, which its
+/// sender claims with it.
 ///
-/// If the session is stored already, the two are merged: the lower first index and
-/// the better source are kept. On return it is on disk.
+/// If the session is stored already, the two are merged: the lower first index is
+/// kept, and this claim beside those of others. What was stored under its ID without
+/// a signature and is another session gives way. On return it is on disk.
+///
+/// What is known of the device ("sender_fingerprint" of
+/// matrixe2ee_inbound_megolm_session_decrypt()) is taken from the channel with it, now
+/// and whenever the channel comes to know more.
 ///
 /// \param sender_user_id the channel's partner.
 /// \param sender_key the identity key of the channel's partner.
@@ -43,8 +55,8 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_outbound_session
 /// matrixe2ee_inbound_megolm_session_free().
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
-/// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID, WRONG_ROOM, WRONG_SENDER (the session
-/// is known to be another device's).
+/// UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID (also when another signed session has
+/// this ID), WRONG_SENDER (the session is our own, or as many users claim it as may).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_room_key(
     account: *const matrixe2ee_account,
@@ -76,14 +88,20 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_room_key(
 /// \param session_data {"algorithm": "m.megolm.v1.aes-sha2", "room_id": "...",
 /// "session_id": "...", "session_key": "...", "sender_key": "...",
 /// "sender_claimed_keys": {...}, "forwarding_curve25519_key_chain": []}.
+/// \param sender_user_id the user of the device that "sender_key" belongs to, if you
+/// know: only this user's events are then decrypted with it. NULL if the owner is
+/// unknown: events of any sender are decrypted until the room key comes from that
+/// device.
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
 ///
-/// Errors: as for matrixe2ee_inbound_megolm_session_from_room_key().
+/// Errors: as for matrixe2ee_inbound_megolm_session_from_room_key();
+/// MISMATCHED_SESSION_ID whenever another session has this ID.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_export(
     account: *const matrixe2ee_account,
     session_data: *const c_char,
+    sender_user_id: *const c_char,
     out: *mut *mut matrixe2ee_inbound_megolm_session,
     err: *mut *mut matrixe2ee_error,
 ) -> matrixe2ee_status {
@@ -93,6 +111,7 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_export(
             InboundMegolmSession::from_export(
                 &*borrow(account)?,
                 text("session_data", session_data)?,
+                optional_text("sender_user_id", sender_user_id)?,
             )
         })
     }
@@ -109,13 +128,13 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_export(
 /// \param pickle the pickle, as text.
 /// \param pickle_key the key that it was written with; wipe your copy after the
 /// call.
-/// \param sender_user_id the user of that device, if you have checked that: only
-/// this user's events are then decrypted with it. NULL if the owner is unknown.
+/// \param sender_user_id the user of that device, if you know: only this user's events
+/// are then decrypted with it. NULL if the owner is unknown.
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
 ///
-/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_ROOM,
-/// WRONG_SENDER, MISMATCHED_SESSION_ID (another session is stored under its ID).
+/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_SENDER,
+/// MISMATCHED_SESSION_ID (another session is stored under its ID).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_libolm_pickle(
     account: *const matrixe2ee_account,
@@ -147,8 +166,8 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_libolm_pickle(
 ///
 /// \param room_id the event's room.
 /// \param session_id the "session_id" of the event's content.
-/// \param sender_user_id the event's sender; a session that is known to be somebody
-/// else's is then not found. NULL to ask for no sender.
+/// \param sender_user_id the event's sender, whose claim the handle then shows; a
+/// session that only others own is not found. NULL to ask for no sender.
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free(); every handle to one session stands for
 /// the same live object.
@@ -179,20 +198,28 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_storage(
 /// Decrypts an event of the room.
 ///
 /// The message index is remembered with the event's ID, so that the same ciphertext
-/// in another event is noticed; decrypting the same event again is fine.
+/// in another event is noticed; decrypting the same event again is fine. While nobody
+/// knows the owner, each sender has indices of his own.
 ///
 /// \param event the whole event: {"event_id": "$e", "sender": "@bob:example.org",
 /// "room_id": "!room:example.org", "origin_server_ts": 1700000000000, "content":
-/// {...}}. An answer to /sync leaves "room_id" out: add it.
+/// {...}}. An answer to /sync leaves "room_id" out: add it. "unsigned" is not looked
+/// at and may be of any size.
 /// \param out {"type": "m.room.message", "content": {...}, "room_id": "...",
-/// "matrixe2ee": {"message_index": 0, "session_id": "...", "authenticated": true,
-/// "owner": "known", "unauthenticated": ["m.relates_to"]}}, to be released with
-/// matrixe2ee_string_free(). "owner" is "unknown" if nobody vouches for who made
-/// the session; "unauthenticated" lists what was taken from outside the ciphertext.
+/// "matrixe2ee": {"message_index": 0, "session_id": "...", "sender_key": "...",
+/// "authenticated": true, "owner": "known", "sender_fingerprint": "device_keys",
+/// "unauthenticated": ["m.relates_to"]}}, to be released with
+/// matrixe2ee_string_free(). "authenticated" says that the key came through a channel
+/// from the device of "sender_key"; "sender_fingerprint" what is known of that device:
+/// "device_keys" if you gave its signed keys, "learned" or "unknown" if the server may
+/// have invented it. Neither says that a person verified anything. "owner" is
+/// "unknown" if nobody says who made the session; "unauthenticated" lists what was
+/// taken from outside the ciphertext.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, UNKNOWN_ALGORITHM,
-/// UNABLE_TO_DECRYPT, INVALID_MESSAGE, WRONG_ROOM, WRONG_SENDER,
-/// MISMATCHED_SESSION_ID, UNKNOWN_INDEX, REPLAY.
+/// UNABLE_TO_DECRYPT (with the reason "redacted" if nothing is left of the content),
+/// INVALID_MESSAGE, WRONG_ROOM, WRONG_SENDER, MISMATCHED_SESSION_ID, UNKNOWN_INDEX,
+/// REPLAY.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_decrypt(
     session: *const matrixe2ee_inbound_megolm_session,
@@ -239,7 +266,8 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_session_id(
     unsafe { answer(out, err, || borrow(session)?.session_id()) }
 }
 
-/// The Curve25519 identity key of the device that the session came from.
+/// The Curve25519 identity key of the device that the session came from, or is said
+/// to come from. (Decrypting says it for each event.)
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
 #[unsafe(no_mangle)]
@@ -252,8 +280,8 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_sender_key(
     unsafe { answer(out, err, || borrow(session)?.sender_key()) }
 }
 
-/// Whether the session came straight from its owner, through a channel, and not
-/// from an export or a backup.
+/// Whether the session came through a channel from the device that "sender_key" gives,
+/// and not from an export or a backup.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_authenticated(
     session: *const matrixe2ee_inbound_megolm_session,
@@ -294,7 +322,7 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_export_at(
     unsafe { answer(out, err, || borrow(session)?.export_at(optional_number("index", index)?)) }
 }
 
-/// Erases the session.
+/// Erases the session and all claims to it.
 ///
 /// On return it is gone from disk, and every handle to it answers NOT_FOUND. The
 /// handles must still be freed.

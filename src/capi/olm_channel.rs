@@ -317,7 +317,7 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_session_count(
 }
 
 /// Gives the channel the partner's signed device keys, from /keys/query. They are
-/// checked; the fingerprint is then "verified". On return it is on disk.
+/// checked; the fingerprint is then "device_keys". On return it is on disk.
 ///
 /// The device ID may be another than before, as a new login of an old store makes it;
 /// the channel has the new one then. Messages whose sender names another ID are read as
@@ -343,9 +343,9 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_set_partner_device_keys(
 /// Who the other device is, as far as is known.
 ///
 /// \param out {"user_id": "@bob:example.org", "identity_key": "...", "device_id":
-/// "BOBDEVICE", "fingerprint_key": "...", "fingerprint": "verified"}, to be
+/// "BOBDEVICE", "fingerprint_key": "...", "fingerprint": "device_keys"}, to be
 /// released with matrixe2ee_string_free(). "fingerprint" is "unknown", "learned"
-/// (from a message) or "verified" (given by the caller); "device_id" and
+/// (from a message) or "device_keys" (given by the caller); "device_id" and
 /// "fingerprint_key" are absent while unknown.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_partner(

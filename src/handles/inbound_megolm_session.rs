@@ -10,6 +10,11 @@ use crate::error::Result;
 use crate::sessions::megolm;
 
 /// The receiving half of a Megolm session: decrypts a room's events and refuses replayed ones.
+///
+/// Whoever sends a room key proves only that he has it. Who owns the session is a claim, and up to
+/// four users may claim one: an event is read under the claim of its sender, whatever others say.
+/// What a handle says of the session's origin is the claim of the user it was opened for, or the
+/// best one: our own, then one that came over Olm, then what an import said.
 #[cfg_attr(feature = "uniffi", derive(uniffi::Object))]
 pub struct InboundMegolmSession {
     core: megolm::InboundMegolmSession,
@@ -33,15 +38,20 @@ impl InboundMegolmSession {
         Ok(Arc::new(Self { core }))
     }
 
-    /// A session from a room key that came over Olm. If the session is stored already, the two
-    /// are merged: the lower first index and the better source are kept. Durable when this returns.
+    /// A session from a room key that came over Olm, which its sender claims with it. If the
+    /// session is stored already, the two are merged: the lower first index is kept, and this claim
+    /// beside those of others. What was stored under its ID without a signature and is another
+    /// session gives way. Durable when this returns.
+    ///
+    /// What is known of the device (`sender_fingerprint` of `decrypt`) is taken from the channel
+    /// with it, now and whenever the channel comes to know more.
     ///
     /// `sender_user_id`, `sender_key`: of the Olm message. `room_key_content`: the content of the
     /// decrypted `m.room_key` event.
     ///
-    /// Errors: UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID (also when another session has this ID),
-    /// WRONG_ROOM, WRONG_SENDER (it belongs to another device), BAD_SIGNATURE, INVALID_JSON,
-    /// INVALID_FIELD, INVALID_KEY, TOO_LARGE, STORE_CLOSED, STORE_IO.
+    /// Errors: UNKNOWN_ALGORITHM, MISMATCHED_SESSION_ID (also when another signed session has this
+    /// ID), WRONG_SENDER (the session is our own, or as many users claim it as may), BAD_SIGNATURE,
+    /// INVALID_JSON, INVALID_FIELD, INVALID_KEY, TOO_LARGE, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_room_key(
         account: &Account,
@@ -59,30 +69,44 @@ impl InboundMegolmSession {
         Ok(Arc::new(Self { core }))
     }
 
-    /// A session from exported session data. Its owner is unknown until a room key tells, and it
-    /// counts as not authenticated. Merged like `from_room_key`; durable when this returns.
+    /// A session from exported session data, merged like `from_room_key`; durable when this
+    /// returns.
+    ///
+    /// An export proves nothing of its origin, so it counts as not authenticated. Its owner is
+    /// `sender_user_id`, or with null unknown until the room key comes from the device that it
+    /// names; events of any sender are read until then. Name the user of that device, if your
+    /// program knows.
     ///
     /// `session_data`: `{"algorithm", "room_id", "session_id", "session_key", "sender_key",
     /// "sender_claimed_keys": {"ed25519": "..."}, ...}`, as in key exports and backups.
     ///
-    /// Errors: as `from_room_key`.
-    #[cfg_attr(feature = "uniffi", uniffi::constructor)]
-    pub fn from_export(account: &Account, session_data: &str) -> Result<Arc<Self>> {
+    /// Errors: as `from_room_key`; MISMATCHED_SESSION_ID whenever another session has this ID.
+    #[cfg_attr(feature = "uniffi", uniffi::constructor(default(sender_user_id = None)))]
+    pub fn from_export(
+        account: &Account,
+        session_data: &str,
+        sender_user_id: Option<String>,
+    ) -> Result<Arc<Self>> {
         let data = json::parse_object("session_data", session_data, EVENT_LIMIT)?;
-        let core = megolm::InboundMegolmSession::from_export(&account.core, &data)?;
+        let core = megolm::InboundMegolmSession::from_export(
+            &account.core,
+            &data,
+            sender_user_id.as_deref(),
+        )?;
         Ok(Arc::new(Self { core }))
     }
 
     /// A session that libolm pickled, merged like `from_room_key`; durable when this returns.
     ///
     /// A pickle proves nothing of its origin, so the session counts as not authenticated until a
-    /// room key over Olm proves it. Its owner is `sender_user_id`, or unknown with null: name the
-    /// user of the device whose identity key `sender_key` is, if your program has verified that.
+    /// room key over Olm proves it. Its owner is `sender_user_id`, or unknown with null, as for
+    /// `from_export`: name the user of the device whose identity key `sender_key` is, if your
+    /// program knows.
     ///
     /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
     ///
-    /// Errors: WRONG_KEY, INVALID_FIELD, INVALID_KEY, WRONG_ROOM, WRONG_SENDER,
-    /// MISMATCHED_SESSION_ID (another session has this ID), STORE_CLOSED, STORE_IO.
+    /// Errors: WRONG_KEY, INVALID_FIELD, INVALID_KEY, WRONG_SENDER, MISMATCHED_SESSION_ID (another
+    /// session has this ID), STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor(default(sender_user_id = None)))]
     pub fn from_libolm_pickle(
         account: &Account,
@@ -104,8 +128,8 @@ impl InboundMegolmSession {
         Ok(Arc::new(Self { core }))
     }
 
-    /// Opens a stored session. If `sender_user_id` is given and the session's owner is known to
-    /// be somebody else, there is no such session.
+    /// Opens a stored session, for the claim of `sender_user_id` if that is given. If it is, and
+    /// only others own the session, there is no such session.
     ///
     /// Errors: NOT_FOUND, INVALID_FIELD, STORE_CLOSED, STORE_IO, CORRUPT,
     /// NEWER_FORMAT.
@@ -126,19 +150,26 @@ impl InboundMegolmSession {
     }
 
     /// Decrypts a room event: `{"type", "content", "room_id", "matrixe2ee": {"message_index",
-    /// "session_id", "authenticated", "owner": "known|unknown", "unauthenticated": ["m.relates_to"]}}`.
+    /// "session_id", "sender_key"?, "authenticated", "owner": "known|unknown",
+    /// "sender_fingerprint": "unknown|learned|device_keys", "unauthenticated": ["m.relates_to"]}}`.
+    ///
+    /// `authenticated` says that the key came over Olm from the device of `sender_key`;
+    /// `sender_fingerprint` says what is known of that device: with `device_keys` your program gave
+    /// its signed keys, otherwise the server may have invented it. Neither says that a person
+    /// verified anything. `unauthenticated` names what was taken from the cleartext.
     ///
     /// Which event used the message index is committed before this returns; the same event may be
-    /// decrypted again. `unauthenticated` names what was taken from the cleartext.
+    /// decrypted again. While nobody knows the owner, each sender has indices of his own.
     ///
     /// `event`: the event with `event_id`, `sender`, `room_id` (a /sync answer leaves it out: add
-    /// it), `content` and, if known, `origin_server_ts`.
+    /// it), `content` and, if known, `origin_server_ts`. Its `unsigned` is not looked at and may be
+    /// of any size. UNABLE_TO_DECRYPT with the reason `redacted`: nothing is left of its content.
     ///
     /// Errors: REPLAY, UNKNOWN_INDEX, UNABLE_TO_DECRYPT, WRONG_ROOM, WRONG_SENDER,
     /// MISMATCHED_SESSION_ID, UNKNOWN_ALGORITHM, INVALID_MESSAGE, INVALID_JSON, INVALID_FIELD,
     /// TOO_LARGE, STORE_CLOSED, STORE_IO.
     pub fn decrypt(&self, event: &str) -> Result<String> {
-        let event = json::parse_object("event", event, EVENT_LIMIT)?;
+        let event = json::parse_event("event", event)?;
         json::to_text(&self.core.decrypt(&event)?)
     }
 
@@ -158,11 +189,12 @@ impl InboundMegolmSession {
     }
 
     /// The identity key of the device that the session came from, or is said to come from.
+    /// (`decrypt` says it for each event.)
     pub fn sender_key(&self) -> Result<String> {
         self.core.sender_key()
     }
 
-    /// Whether the key came from its owner over Olm, or is our own.
+    /// Whether the key came over Olm from the device of `sender_key`, or is our own.
     pub fn authenticated(&self) -> Result<bool> {
         self.core.authenticated()
     }
@@ -181,7 +213,7 @@ impl InboundMegolmSession {
         self.core.export_at(index)
     }
 
-    /// Deletes the session and its replay records. Every handle on it answers NOT_FOUND then.
+    /// Deletes the session, all claims to it and its replay records. Every handle on it answers NOT_FOUND then.
     pub fn erase(&self) -> Result<()> {
         self.core.erase()
     }

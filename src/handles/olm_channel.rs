@@ -36,8 +36,8 @@ fn pickle_texts(list: &[serde_json::Value]) -> Result<Vec<&str>> {
 
 #[cfg_attr(feature = "uniffi", cfg_eval::cfg_eval, uniffi::export)]
 impl OlmChannel {
-    /// Starts a channel to a device. Its signatures are verified; the fingerprint counts as
-    /// verified from device keys. The channel is durable when this returns.
+    /// Starts a channel to a device. The signatures of both keys are checked; `partner` then
+    /// says `device_keys` of the fingerprint. The channel is durable when this returns.
     ///
     /// `recipient_device_keys`: the device's entry of `/keys/query`. `recipient_one_time_key`:
     /// `{key_id: key object}`, the device's entry of what `read_keys_claim_response` gives.
@@ -66,7 +66,7 @@ impl OlmChannel {
     /// discarded. Before that point it fails and stores nothing.
     ///
     /// `content`: the content of the `m.room.encrypted` to-device event. `partner_device_id`,
-    /// `partner_fingerprint_key`: what the caller knows from verified device keys, else null.
+    /// `partner_fingerprint_key`: what the caller knows from the device's signed keys, else null.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD (also `partner`: the account's own device), INVALID_KEY,
     /// UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type), TOO_LARGE, ALREADY_EXISTS, CLOCK_FAILED,
@@ -226,8 +226,9 @@ impl OlmChannel {
         Ok(u32::try_from(self.core.session_count()?).unwrap_or(u32::MAX))
     }
 
-    /// Takes the other device's keys, which its user or the caller vouches for: the fingerprint
-    /// counts as verified from then on. Durable when this returns.
+    /// Takes the other device's keys from `/keys/query`: the fingerprint is known from device keys
+    /// from then on (`device_keys`). That is no verification, which is something that people do.
+    /// Durable when this returns.
     ///
     /// The device ID may be another than before, as a new login of an old store makes it; the
     /// channel has the new one then. Messages whose sender names another ID are read as well; the
@@ -241,8 +242,10 @@ impl OlmChannel {
     }
 
     /// What is known of the other device: `{"user_id", "identity_key", "device_id"?,
-    /// "fingerprint_key"?, "fingerprint": "unknown|learned|verified"}`. A learned fingerprint stood in
-    /// a decrypted message; it is enforced, but proves nothing.
+    /// "fingerprint_key"?, "fingerprint": "unknown|learned|device_keys"}`. A learned fingerprint
+    /// stood in a decrypted message; it is enforced, but proves nothing. One of `device_keys` came
+    /// in signed device keys, or as a key, that the caller gave. Neither says that a person
+    /// verified anything.
     pub fn partner(&self) -> Result<String> {
         json::to_text(&self.core.partner()?)
     }

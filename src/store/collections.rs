@@ -31,13 +31,15 @@ pub(crate) const OUTBOUND_SHARES: &str = "outbound_megolm_share";
 pub(crate) const KNOWN_DEVICES: &str = "known_device";
 /// [user, device, room, session ID].
 pub(crate) const INBOUND_SESSIONS: &str = "inbound_megolm_session";
-/// [user, device, session ID]: the one room that a session ID may belong to (SEC-44).
+/// [user, device, session ID]: the room of a session. Only earlier versions wrote it.
 pub(crate) const INBOUND_ROOMS: &str = "inbound_megolm_room";
-/// [user, device, room, session ID, message index].
+/// [user, device, room, session ID, message index]. Only earlier versions wrote it.
 pub(crate) const INBOUND_REPLAYS: &str = "inbound_megolm_replay";
+/// [user, device, room, session ID, sender, message index]: the event that used the index.
+pub(crate) const INBOUND_USES: &str = "inbound_megolm_use";
 
 /// Every collection whose records stand under (user, device).
-pub(crate) const OF_AN_ACCOUNT: [&str; 13] = [
+pub(crate) const OF_AN_ACCOUNT: [&str; 14] = [
     ACCOUNTS,
     FALLBACK_SESSIONS,
     OLM_CHANNELS,
@@ -51,6 +53,7 @@ pub(crate) const OF_AN_ACCOUNT: [&str; 13] = [
     INBOUND_SESSIONS,
     INBOUND_ROOMS,
     INBOUND_REPLAYS,
+    INBOUND_USES,
 ];
 
 pub(super) fn all() -> impl Iterator<Item = &'static str> {

@@ -72,6 +72,19 @@ impl RecordPrefix {
         RecordKey { collection: self.collection, bytes }
     }
 
+    /// The beginning of the names that have this part next.
+    pub(crate) fn under(&self, part: &str) -> Self {
+        let mut longer = self.clone();
+        longer.push(part);
+        longer
+    }
+
+    fn push(&mut self, part: &str) {
+        hash_framed(&mut self.state, part);
+        let level = self.state.clone().finalize().into_bytes();
+        self.bytes.extend(level.iter().take(LEVEL_LENGTH));
+    }
+
     pub(super) fn collection(&self) -> &'static str {
         self.collection
     }
@@ -120,13 +133,12 @@ impl KeyHash {
     pub(super) fn prefix(&self, collection: &'static str, parts: &[&str]) -> RecordPrefix {
         let mut state = self.0.clone();
         hash_framed(&mut state, collection);
-        let mut bytes = Vec::with_capacity(LEVEL_LENGTH.saturating_mul(parts.len()));
+        let bytes = Vec::with_capacity(LEVEL_LENGTH.saturating_mul(parts.len()));
+        let mut prefix = RecordPrefix { collection, bytes, state };
         for part in parts {
-            hash_framed(&mut state, part);
-            let level = state.clone().finalize().into_bytes();
-            bytes.extend(level.iter().take(LEVEL_LENGTH));
+            prefix.push(part);
         }
-        RecordPrefix { collection, bytes, state }
+        prefix
     }
 }
 

@@ -240,7 +240,9 @@ static void inbound(const matrixe2ee_account *account,
                     const matrixe2ee_inbound_megolm_session *session) {
     NULL_2(matrixe2ee_inbound_megolm_session_from_outbound_session, outbound, &inbound_out);
     NULL_5(matrixe2ee_inbound_megolm_session_from_room_key, account, "@c:d", "k", "{}", &inbound_out);
-    NULL_3(matrixe2ee_inbound_megolm_session_from_export, account, "{}", &inbound_out);
+    REFUSED(matrixe2ee_inbound_megolm_session_from_export(NULL, "{}", NULL, &inbound_out, &error));
+    REFUSED(matrixe2ee_inbound_megolm_session_from_export(account, NULL, NULL, &inbound_out, &error));
+    REFUSED(matrixe2ee_inbound_megolm_session_from_export(account, "{}", NULL, NULL, &error));
     REFUSED(matrixe2ee_inbound_megolm_session_from_storage(NULL, ROOM, "s", NULL, &inbound_out, &error));
     REFUSED(matrixe2ee_inbound_megolm_session_from_storage(account, NULL, "s", NULL, &inbound_out,
                                                            &error));

@@ -127,7 +127,7 @@ static void error_objects(void) {
     matrixe2ee_inbound_megolm_session *later;
     OK(matrixe2ee_inbound_megolm_session_export_at(receiving, 1, &exported, &error));
     OK(matrixe2ee_account_open(bob.store, "@bob:example.org", "BOB", &bob.account, &error));
-    OK(matrixe2ee_inbound_megolm_session_from_export(bob.account, exported, &later, &error));
+    OK(matrixe2ee_inbound_megolm_session_from_export(bob.account, exported, NULL, &later, &error));
     matrixe2ee_status status = matrixe2ee_inbound_megolm_session_decrypt(later, event, &out, &error);
     CHECK(status == MATRIXE2EE_STATUS_UNKNOWN_INDEX && matrixe2ee_error_code(error) == status);
     CHECK(strstr(matrixe2ee_error_json(error), "\"name\":\"UNKNOWN_INDEX\""));

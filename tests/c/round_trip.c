@@ -81,6 +81,17 @@ static void check_partner(const matrixe2ee_olm_channel *channel, const struct pe
     free(known);
 }
 
+/* What decryption says of an event under this name. */
+static void check_fact(const matrixe2ee_inbound_megolm_session *session, const char *event,
+                       const char *name, const char *expected) {
+    char *out;
+    OK(matrixe2ee_inbound_megolm_session_decrypt(session, event, &out, &error));
+    char *fact = json_string(out, name);
+    CHECK(strcmp(fact, expected) == 0);
+    matrixe2ee_string_free(out);
+    free(fact);
+}
+
 /* The session leaves as an export and comes in again in another account. */
 static void export_and_import(const matrixe2ee_inbound_megolm_session *session, const char *event) {
     char *exported, *sessions;
@@ -89,7 +100,7 @@ static void export_and_import(const matrixe2ee_inbound_megolm_session *session, 
     struct person carol = open_file("carol", "@carol:example.org", "CAROL");
     OK(matrixe2ee_inbound_megolm_session_export_at(session, -1, &exported, &error));
     matrixe2ee_inbound_megolm_session *imported;
-    OK(matrixe2ee_inbound_megolm_session_from_export(carol.account, exported, &imported, &error));
+    OK(matrixe2ee_inbound_megolm_session_from_export(carol.account, exported, NULL, &imported, &error));
     OK(matrixe2ee_inbound_megolm_session_authenticated(imported, &authenticated, &error));
     CHECK(!authenticated);
     OK(matrixe2ee_inbound_megolm_session_first_known_index(imported, &first, &error));
@@ -97,6 +108,11 @@ static void export_and_import(const matrixe2ee_inbound_megolm_session *session, 
     hear(imported, event, "one");
     OK(matrixe2ee_account_list_sessions(carol.account, ROOM, &sessions, &error));
     CHECK(strstr(sessions, "\"authenticated\":false"));
+    check_fact(imported, event, "owner", "unknown");
+    matrixe2ee_inbound_megolm_session_free(imported);
+    OK(matrixe2ee_inbound_megolm_session_from_export(carol.account, exported, "@alice:example.org",
+                                                     &imported, &error));
+    check_fact(imported, event, "owner", "known");
     matrixe2ee_inbound_megolm_session_free(imported);
     matrixe2ee_string_free(exported);
     matrixe2ee_string_free(sessions);
@@ -175,13 +191,20 @@ int main(void) {
     matrixe2ee_inbound_megolm_session *receiving = share_key(&alice, sending, to_bob, &bob, &from_alice);
     chat(from_alice, to_bob, "hello");
     chat(to_bob, from_alice, "hello yourself");
-    check_partner(to_bob, &bob, "verified");
+    check_partner(to_bob, &bob, "device_keys");
     check_partner(from_alice, &alice, "learned");
 
     char *one = say(&alice, sending, "$one", "one");
     char *two = say(&alice, sending, "$two", "two");
     hear(receiving, one, "one");
     hear(receiving, one, "one");
+    check_fact(receiving, one, "sender_key", alice.identity_key);
+    check_fact(receiving, one, "sender_fingerprint", "learned");
+    char *device_keys;
+    OK(matrixe2ee_account_device_keys(alice.account, &device_keys, &error));
+    OK(matrixe2ee_olm_channel_set_partner_device_keys(from_alice, device_keys, &error));
+    check_fact(receiving, one, "sender_fingerprint", "device_keys");
+    matrixe2ee_string_free(device_keys);
     char *content = json_value(one, "content");
     char *again = room_event(&alice, "$other", content);
     char *out;

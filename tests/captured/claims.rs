@@ -84,7 +84,7 @@ fn every_claimed_key_of_a_real_client_starts_a_channel_and_an_altered_one_does_n
                         "device_id": device,
                         "identity_key": identity_key,
                         "fingerprint_key": keys["keys"][format!("ed25519:{device}")],
-                        "fingerprint": "verified",
+                        "fingerprint": "device_keys",
                     })
                 );
                 let content = channel.encrypt("m.dummy", "{}").expect("a session is there");

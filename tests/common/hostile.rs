@@ -307,7 +307,7 @@ pub const CALLS: &[Call] = &[
         InboundMegolmSession::from_room_key(&w.bob.account, ALICE, &key, t)?.erase()
     }),
     call("session_data", |w| RawSession::new().export(&w.alice).to_string(), |w, t| {
-        InboundMegolmSession::from_export(&w.bob.account, t)?.erase()
+        InboundMegolmSession::from_export(&w.bob.account, t, None)?.erase()
     }),
     call("inbound room_id", room, |w, t| {
         let id = ok(w.inbound.session_id());

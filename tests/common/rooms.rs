@@ -137,6 +137,18 @@ impl Device {
         Self { folder, clock, store, account, user_id, device_id }
     }
 
+    /// Another ticket to the same device.
+    pub fn again(&self) -> Self {
+        Self {
+            folder: None,
+            clock: self.clock.clone(),
+            store: self.store.clone(),
+            account: self.account.clone(),
+            user_id: self.user_id.clone(),
+            device_id: self.device_id.clone(),
+        }
+    }
+
     /// Closes the store and reads everything back from the file. All handles made before answer
     /// `STORE_CLOSED` from then on.
     pub fn reopen(&mut self) {

@@ -95,7 +95,7 @@ static void a_channel_goes_both_ways() {
       bob.account, alice.user_id, alice.account.identity_key(), first, alice.device_id,
       alice.account.fingerprint_key());
   CHECK(member(from_alice.first_event(), "content") == R"({"n":1})");
-  CHECK(string_in(from_alice.partner(), "fingerprint") == "verified");
+  CHECK(string_in(from_alice.partner(), "fingerprint") == "device_keys");
   from_alice.set_partner_device_keys(alice.account.device_keys());
   CHECK(member(to_bob.decrypt(from_alice.encrypt("m.dummy", R"({"n":2})")), "content") ==
         R"({"n":2})");
@@ -148,6 +148,10 @@ static void a_room_is_read_by_who_has_the_key() {
       InboundMegolmSession::from_export(laptop.account, received.export_at(1));
   CHECK(exported.first_known_index() == 1 && !exported.authenticated());
   CHECK(words_of(exported.decrypt(two)) == "two");
+  CHECK(string_in(exported.decrypt(two), "matrixe2ee", "owner") == "unknown");
+  InboundMegolmSession::from_export(laptop.account, received.export_at(1), alice.user_id);
+  CHECK(string_in(exported.decrypt(two), "matrixe2ee", "owner") == "known");
+  CHECK(string_in(received.decrypt(two), "matrixe2ee", "sender_fingerprint") == "learned");
   const UnknownIndex early = FAILS(UnknownIndex, exported.decrypt(one));
   CHECK(early.first_known() == 1 && early.got() == 0);
   CHECK(member(received.export_at(), "session_key") != member(received.export_at(1), "session_key"));

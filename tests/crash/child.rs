@@ -197,7 +197,7 @@ impl Child {
                 &partner.identity_key,
                 &content,
             )?,
-            Op::Export { data } => InboundMegolmSession::from_export(&self.account, &data)?,
+            Op::Export { data } => InboundMegolmSession::from_export(&self.account, &data, None)?,
             Op::Decrypt { room_id, session_id, events } => {
                 return self.decrypt(&room_id, &session_id, &events);
             }

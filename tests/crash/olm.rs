@@ -20,11 +20,11 @@ impl World {
             return Vec::new();
         }
         let has_channel = self.peers[peer].has_channel;
-        let is_verified = self.peers[peer].fingerprint == Fingerprint::Verified;
+        let has_device_keys = self.peers[peer].fingerprint == Fingerprint::DeviceKeys;
         let task = match self.rng.random_range(0..100) {
             0..30 if has_channel => Some(self.encrypt_task(peer)),
             30..40 if has_channel => self.encrypt_for_devices(),
-            40..46 if has_channel && is_verified => Some(self.add_session(peer)),
+            40..46 if has_channel && has_device_keys => Some(self.add_session(peer)),
             46..48 if has_channel => Some(self.set_device_keys(peer)),
             48..50 if has_channel => Some(self.erase_channel(peer)),
             50..55 => self.receive_again(peer),
@@ -62,7 +62,7 @@ impl World {
                 }
                 Outcome::Done(_) => {
                     peer.has_channel = true;
-                    peer.fingerprint = Fingerprint::Verified;
+                    peer.fingerprint = Fingerprint::DeviceKeys;
                 }
                 Outcome::Lost => peer.in_doubt = true,
                 _ => {}
@@ -87,7 +87,7 @@ impl World {
         let device_keys = self.peers[peer].device_keys.to_string();
         Task::new(Op::SetDeviceKeys { partner, device_keys }, move |world, outcome| {
             if matches!(outcome, Outcome::Done(_)) {
-                world.peers[peer].fingerprint = Fingerprint::Verified;
+                world.peers[peer].fingerprint = Fingerprint::DeviceKeys;
             }
             outcome.must_succeed()
         })

@@ -64,7 +64,7 @@ pub struct Peer {
 pub enum Fingerprint {
     Unknown,
     Learned,
-    Verified,
+    DeviceKeys,
 }
 
 impl Peer {

@@ -228,7 +228,7 @@ fn judge_channel(peer: &mut Peer, channel: &Value) -> Verdict {
         return Err(format!("the erased channel with {name} is back"));
     }
     let fingerprint = match channel["partner"]["fingerprint"].as_str() {
-        Some("verified") => Fingerprint::Verified,
+        Some("device_keys") => Fingerprint::DeviceKeys,
         Some("learned") => Fingerprint::Learned,
         _ => Fingerprint::Unknown,
     };

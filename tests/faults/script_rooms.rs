@@ -176,7 +176,7 @@ pub(super) const ROOMS: &[Step] = &[
     Step {
         name: "from_export",
         call: |world| {
-            let session = InboundMegolmSession::from_export(world.account(), &world.input)?;
+            let session = InboundMegolmSession::from_export(world.account(), &world.input, None)?;
             world.inbound.insert("own", session);
             Ok(())
         },

@@ -43,7 +43,7 @@ pub(super) fn exported_sessions_open_the_same_events_on_the_other_side(stage: &m
             json!({"session_id": session_id, "index": index, "sender_key": ours.identity_key(),
                    "fingerprint": ok(ours.account.fingerprint_key())}),
         );
-        ok(InboundMegolmSession::from_export(account, &export.to_string()))
+        ok(InboundMegolmSession::from_export(account, &export.to_string(), None))
     };
     let mut second = Ours::new(US, "SECOND");
     let imported = import(from, &second.account, &mut peer);
@@ -81,7 +81,7 @@ pub(super) fn exported_sessions_open_the_same_events_on_the_other_side(stage: &m
         json!({"session_id": room_key["session_id"], "index": 0,
                "sender_key": peer.identity_key, "fingerprint": peer.fingerprint}),
     );
-    let session = ok(InboundMegolmSession::from_export(&second.account, &export.to_string()));
+    let session = ok(InboundMegolmSession::from_export(&second.account, &export.to_string(), None));
     assert!(!ok(session.authenticated()));
     let session = receive_room_key(&second, &mut peer, &room_key);
     assert!(ok(session.authenticated()));

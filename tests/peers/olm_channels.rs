@@ -21,8 +21,8 @@ pub(super) fn a_channel_that_we_start_carries_events_both_ways(stage: &mut Stage
         &claimed.to_string(),
     ));
     assert_eq!(ok(channel.session_count()), 1); // O5
-    // D26: device keys make the fingerprint a verified one.
-    assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "verified");
+    // D26: device keys make it the fingerprint of device keys.
+    assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "device_keys");
 
     for serial in 0..5 {
         let content = any_content(&mut stage.rng, serial);
@@ -145,7 +145,7 @@ pub(super) fn a_channel_that_the_peer_starts_carries_events_both_ways(stage: &mu
     // O20: the whole envelope.
     assert_eq!(event["content"], first_content);
     assert_eq!((text(&event["sender"]), text(&event["recipient"])), (THEM, US));
-    // O18, D26, D30: learned from the message, and not verified by that.
+    // O18, D26, D30: learned from the message, and not known from device keys by that.
     let partner = parse(&ok(channel.partner()));
     assert_eq!(partner["fingerprint"], "learned");
     assert_eq!(partner["fingerprint_key"], peer.fingerprint);
@@ -178,7 +178,7 @@ pub(super) fn a_channel_that_the_peer_starts_carries_events_both_ways(stage: &mu
     let error = refused(channel.add_outbound_olm_session(&one_time_key));
     assert!(matches!(error, E2eeError::UnknownFingerprint { .. }));
     ok(channel.set_partner_device_keys(&peer.device_keys().to_string()));
-    assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "verified");
+    assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "device_keys");
     assert_eq!(parse(&ok(channel.partner()))["device_id"], "THEIRS");
 
     for serial in 10..20 {

@@ -94,7 +94,7 @@ pub(super) fn a_first_olm_event_that_lies_leaves_a_channel_without_a_fingerprint
     assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "learned"); // O18
     ours.send(&mut peer, NOTE, &json!({"n": 2}));
 
-    // O20: what the caller knows of the partner is compared, and counts as verified.
+    // O20: what the caller knows of the partner is compared, and counts as device keys.
     for (user_id, right) in [("@honest:example.com", true), ("@liar:example.com", false)] {
         let mut other = Peer::start(stage.program, user_id, "OTHER");
         start(&mut other);
@@ -108,7 +108,7 @@ pub(super) fn a_first_olm_event_that_lies_leaves_a_channel_without_a_fingerprint
             Some("OTHER".into()),
             Some(known.clone()),
         ));
-        assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "verified");
+        assert_eq!(parse(&ok(channel.partner()))["fingerprint"], "device_keys");
         assert_eq!(parse(&ok(channel.partner()))["device_id"], "OTHER");
         if right {
             assert_eq!(parse(&ok(channel.first_event()))["content"], json!({"n": 3}));

@@ -83,6 +83,8 @@ def test_an_export_opens_from_its_index_on_and_is_not_authenticated(room):
         session.decrypt(first)
     whole = InboundMegolmSession.from_export(laptop.account, room.inbound.export_at())
     assert read(whole, first) == "first"
+    InboundMegolmSession.from_export(laptop.account, whole.export_at(), sender_user_id=ALICE)
+    assert session.decrypt(second)["matrixe2ee"]["owner"] == "known"
     assert session.first_known_index() == 0
 
 

@@ -43,14 +43,14 @@ def test_a_channel_says_who_is_at_its_other_end(pair):
         "device_id": "BOB",
         "identity_key": pair.bob.identity_key,
         "fingerprint_key": pair.bob.fingerprint_key,
-        "fingerprint": "verified",
+        "fingerprint": "device_keys",
     }
 
 
 def test_device_keys_verify_a_fingerprint_that_a_message_taught(pair):
     assert pair.to_alice.partner()["fingerprint"] == "learned"
     pair.to_alice.set_partner_device_keys(pair.alice.keys)
-    assert pair.to_alice.partner()["fingerprint"] == "verified"
+    assert pair.to_alice.partner()["fingerprint"] == "device_keys"
 
 
 @pytest.mark.parametrize("right", [True, False])
@@ -66,7 +66,7 @@ def test_what_the_caller_knows_of_the_sender_is_compared_with_the_first_message(
     )
     if right:
         assert channel.first_event()["sender"] == CAROL
-        assert channel.partner()["fingerprint"] == "verified"
+        assert channel.partner()["fingerprint"] == "device_keys"
     else:
         with pytest.raises(E2eeError.MismatchedFingerprint):
             channel.first_event()

@@ -2,6 +2,7 @@
 
 mod base64;
 mod canonical;
+mod event;
 mod fields;
 mod limits;
 mod negative_zero;
@@ -11,6 +12,7 @@ mod strict;
 
 pub(crate) use base64::{decode_base64, encode_base64};
 pub(crate) use canonical::to_canonical_json;
+pub(crate) use event::parse_event;
 pub(crate) use fields::{
     as_object, integer_or, object, optional_integer, optional_object, optional_text, text,
 };

@@ -97,18 +97,22 @@ pub(super) fn describe(what: &str, error: &serde_json::Error, allowance: &Allowa
     E2eeError::invalid_json(format!("{what} {problem} (line {line}, column {column})"))
 }
 
-const REPEATED: &str = "repeated key";
+pub(super) const REPEATED: &str = "repeated key";
 /// Costs more memory than it may.
 pub(super) const TOO_MANY: &str = "too many values";
 
 /// One value at a known depth; as a visitor it accepts every JSON type.
 #[derive(Clone, Copy)]
-struct Node<'b> {
+pub(super) struct Node<'b> {
     depth: usize,
     allowance: &'b Allowance,
 }
 
-impl Node<'_> {
+impl<'b> Node<'b> {
+    pub(super) fn inside_an_object(allowance: &'b Allowance) -> Self {
+        Self { depth: 1, allowance }
+    }
+
     fn child<E: Error>(self) -> std::result::Result<Self, E> {
         if self.depth >= MAX_DEPTH {
             return Err(E::custom("too deep"));

@@ -8,6 +8,7 @@ mod record;
 mod upload;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use serde_json::json;
@@ -47,11 +48,18 @@ struct Shared {
     /// The channels and sessions of this account that are open.
     children: Arc<LiveRegistry>,
     life: Life,
+    /// How often more has become known of some device's fingerprint.
+    fingerprints_noted: AtomicU64,
 }
 
 impl Shared {
     fn new(store: &Store) -> Self {
-        Self { state: Live::new(), children: store.new_children(), life: Life::default() }
+        Self {
+            state: Live::new(),
+            children: store.new_children(),
+            life: Life::default(),
+            fingerprints_noted: AtomicU64::new(0),
+        }
     }
 }
 
@@ -174,6 +182,17 @@ impl Account {
     /// Asked again under the lock of a state that is to be read: after `shut_down`, nothing is.
     pub(crate) fn check_open(&self) -> Result<()> {
         self.store.enter()
+    }
+
+    /// Tells those who keep what a channel knew of a device to ask again. For a channel, once what
+    /// it has come to know is stored.
+    pub(crate) fn note_fingerprint(&self) {
+        self.shared.fingerprints_noted.fetch_add(1, Ordering::Release);
+    }
+
+    /// Another number than last time if some channel knows more since.
+    pub(crate) fn fingerprints_noted(&self) -> u64 {
+        self.shared.fingerprints_noted.load(Ordering::Acquire)
     }
 
     pub(crate) fn life(&self) -> &Life {

@@ -20,7 +20,7 @@ use crate::store::Batch;
 pub struct KnownPartner<'a> {
     /// Its device ID.
     pub device_id: Option<&'a str>,
-    /// Its fingerprint key, which then counts as verified.
+    /// Its fingerprint key, which then counts as known from device keys.
     pub fingerprint_key: Option<&'a str>,
 }
 
@@ -44,7 +44,7 @@ impl OlmChannel {
         let create = |channel: &Self| {
             let make = || {
                 let session = account.create_outbound_session(device.identity_key, one_time_key)?;
-                let fingerprint = Fingerprint::Verified(device.fingerprint_key.into());
+                let fingerprint = Fingerprint::DeviceKeys(device.fingerprint_key.into());
                 let mut state = ChannelState::new(Some(device.device_id.clone()), fingerprint);
                 let mut batch = Batch::new();
                 state.push(channel, session, &mut batch)?;
@@ -75,9 +75,9 @@ impl OlmChannel {
         Self::refuse_own(account, partner_user_id, &key, known.device_id)?;
         let fingerprint = match known.fingerprint_key {
             None => Fingerprint::Unknown,
-            Some(text) => {
-                Fingerprint::Verified(public_keys::ed25519("partner_fingerprint_key", text)?.into())
-            }
+            Some(text) => Fingerprint::DeviceKeys(
+                public_keys::ed25519("partner_fingerprint_key", text)?.into(),
+            ),
         };
         Self::create(account, partner_user_id, key, |channel| {
             let Incoming::Message(message) = channel.read_content(content)? else {

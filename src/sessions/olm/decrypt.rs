@@ -30,10 +30,14 @@ impl OlmChannel {
         let _entered = self.enter()?;
         let incoming = self.read_content(content)?;
         let mut state = self.state()?;
+        let fingerprint = state.fingerprint;
         let result = match incoming {
             Incoming::Message(message) => self.decrypt_message(&mut state, &message),
             Incoming::Malformed => Err(malformed()),
         };
+        if state.fingerprint != fingerprint {
+            self.account.note_fingerprint();
+        }
         if let Err(E2eeError::UnableToDecrypt { reason, .. }) = &result
             && reason != "missing_message_key"
             && reason != "message_gap"

@@ -149,7 +149,7 @@ fn check_device_keys(
     } else {
         // A device ID may change while the keys stay. What the caller said of it counts more than
         // what the device says of itself.
-        let given = matches!(state.fingerprint, Fingerprint::Verified(_));
+        let given = matches!(state.fingerprint, Fingerprint::DeviceKeys(_));
         if !given || state.device_id.is_none() {
             state.device_id = Some(device_keys.device_id.clone());
         }

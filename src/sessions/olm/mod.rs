@@ -29,6 +29,7 @@ pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
 pub(crate) use origin::Origins;
+pub use record::FingerprintStatus;
 pub(crate) use record::{ChannelState, Fingerprint, FingerprintKey};
 
 /// How often a new session with one device may be asked for (D32).
@@ -102,6 +103,7 @@ impl OlmChannel {
                 result => {
                     let result = result?;
                     channel.keep();
+                    account.note_fingerprint();
                     return Ok((channel, result));
                 }
             }
@@ -159,12 +161,12 @@ impl OlmChannel {
             identity_key: self.partner_identity_text.clone(),
             device_id: state.device_id.clone(),
             fingerprint_key: state.fingerprint.key().map(FingerprintKey::to_base64),
-            fingerprint: state.fingerprint.name(),
+            fingerprint: state.fingerprint.status(),
         })
     }
 
-    /// Takes the other device's keys: its fingerprint counts as verified from now on (D26). Its
-    /// device ID may have changed, as a new login of an old store changes it; the fingerprint
+    /// Takes the other device's keys: its fingerprint is known from them from now on (D26).
+    /// Its device ID may have changed, as a new login of an old store changes it; the fingerprint
     /// may not.
     pub fn set_partner_device_keys(&self, device_keys: &Object) -> Result<()> {
         let _entered = self.enter()?;
@@ -187,9 +189,11 @@ impl OlmChannel {
         state.fingerprint.check(fingerprint_key)?;
         state.change(|state| {
             state.device_id = Some(device_keys.device_id);
-            state.fingerprint = Fingerprint::Verified(fingerprint_key);
+            state.fingerprint = Fingerprint::DeviceKeys(fingerprint_key);
             self.commit_channel(state)
-        })
+        })?;
+        self.account.note_fingerprint();
+        Ok(())
     }
 
     /// Adds a session made from a claimed one-time key; it is the next to be used (O7, D23).
@@ -199,7 +203,7 @@ impl OlmChannel {
         let (user_id, identity_key) = (&self.partner_user_id, &self.partner_identity_key);
         Self::refuse_own(&self.account, user_id, identity_key, None)?;
         let mut state = self.state()?;
-        let (Some(device_id), Fingerprint::Verified(fingerprint_key)) =
+        let (Some(device_id), Fingerprint::DeviceKeys(fingerprint_key)) =
             (state.device_id.clone(), state.fingerprint)
         else {
             return Err(E2eeError::unknown_fingerprint(
@@ -281,15 +285,15 @@ pub struct Partner {
     /// Its Ed25519 fingerprint key, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint_key: Option<String>,
-    /// How the fingerprint key is known: `unknown`, `learned` or `verified`.
-    pub fingerprint: &'static str,
+    /// How the fingerprint key is known.
+    pub fingerprint: FingerprintStatus,
 }
 
-/// The fingerprint stored for a device, for the sessions that it sends (SEC-45).
+/// What the channel with a device knows of its fingerprint, for the sessions that it sends (SEC-45).
 pub(crate) fn known_fingerprint(
-    account: &Arc<Account>,
+    account: &Account,
     user_id: &str,
     identity_key: Curve25519PublicKey,
-) -> Result<Option<FingerprintKey>> {
+) -> Result<Fingerprint> {
     record::known_fingerprint(account, user_id, &identity_key.to_base64())
 }

@@ -43,8 +43,22 @@ pub(crate) enum Fingerprint {
     Unknown,
     /// It stood in a decrypted message: enforced, but proves nothing about the device.
     Learned(FingerprintKey),
-    /// From signed device keys, or from the caller.
-    Verified(FingerprintKey),
+    /// From signed device keys, or from the caller. In records it has its name of the first
+    /// versions.
+    #[serde(rename = "Verified")]
+    DeviceKeys(FingerprintKey),
+}
+
+/// What is known of a device. That a person verified it is none of this (SEC-45).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FingerprintStatus {
+    /// Nothing.
+    Unknown,
+    /// Its fingerprint key stood in a message of its own.
+    Learned,
+    /// The caller gave its signed keys, or its fingerprint key.
+    DeviceKeys,
 }
 
 /// An Ed25519 key that was checked when it came in, as its bytes: vodozemac's type also holds the
@@ -92,15 +106,15 @@ impl Fingerprint {
     pub(crate) fn key(&self) -> Option<FingerprintKey> {
         match self {
             Self::Unknown => None,
-            Self::Learned(key) | Self::Verified(key) => Some(*key),
+            Self::Learned(key) | Self::DeviceKeys(key) => Some(*key),
         }
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn status(&self) -> FingerprintStatus {
         match self {
-            Self::Unknown => "unknown",
-            Self::Learned(_) => "learned",
-            Self::Verified(_) => "verified",
+            Self::Unknown => FingerprintStatus::Unknown,
+            Self::Learned(_) => FingerprintStatus::Learned,
+            Self::DeviceKeys(_) => FingerprintStatus::DeviceKeys,
         }
     }
 
@@ -242,8 +256,8 @@ pub(super) fn known_fingerprint(
     account: &Account,
     user_id: &str,
     identity_key: &str,
-) -> Result<Option<FingerprintKey>> {
+) -> Result<Fingerprint> {
     let key = channel_key(account, user_id, identity_key);
     let record = account.vault().read::<ChannelIn>(&key)?;
-    Ok(record.and_then(|record| record.fingerprint.key()))
+    Ok(record.map_or(Fingerprint::Unknown, |record| record.fingerprint))
 }

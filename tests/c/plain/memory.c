@@ -216,7 +216,7 @@ static void the_story(const char *path) {
     matrixe2ee_inbound_megolm_session *again;
     OK(matrixe2ee_inbound_megolm_session_export_at(receiving, 3, &data, &error));
     add_session_key("export", data, LAST_PART);
-    OK(matrixe2ee_inbound_megolm_session_from_export(bob.account, data, &again, &error));
+    OK(matrixe2ee_inbound_megolm_session_from_export(bob.account, data, NULL, &again, &error));
     matrixe2ee_string_free(data);
 
     /* What is looked for is found while it has to be there. */

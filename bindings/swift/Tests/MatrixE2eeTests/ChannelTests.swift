@@ -28,7 +28,7 @@ final class ChannelTests: XCTestCase {
         XCTAssertEqual(partner["device_id"] as? String, "BOB")
         XCTAssertEqual(partner["identity_key"] as? String, try bob.account.identityKey())
         XCTAssertEqual(partner["fingerprint_key"] as? String, try bob.account.fingerprintKey())
-        XCTAssertEqual(partner["fingerprint"] as? String, "verified")
+        XCTAssertEqual(partner["fingerprint"] as? String, "device_keys")
     }
 
     func testAChannelHasSessionsUntilItIsErased() throws {

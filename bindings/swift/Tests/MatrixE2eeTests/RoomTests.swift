@@ -17,6 +17,8 @@ final class RoomTests: XCTestCase {
         let about = object(decrypted)["matrixe2ee"] as? [String: Any]
         XCTAssertEqual(about?["owner"] as? String, "known")
         XCTAssertEqual(about?["authenticated"] as? Bool, true)
+        XCTAssertEqual(about?["sender_key"] as? String, try talk.receiving.senderKey())
+        XCTAssertNotNil(about?["sender_fingerprint"] as? String)
     }
 
     func testTheKeyGoesOnceToEachDeviceAndNotToThoseThatAreBlocked() throws {
@@ -93,6 +95,10 @@ final class RoomTests: XCTestCase {
         XCTAssertEqual(words(decrypted), "later")
         let about = object(decrypted)["matrixe2ee"] as? [String: Any]
         XCTAssertEqual(about?["owner"] as? String, "unknown")
+        _ = try InboundMegolmSession.fromExport(
+            account: carol.account, sessionData: exported, senderUserId: talk.alice.userId)
+        let again = object(try session.decrypt(event: event))["matrixe2ee"] as? [String: Any]
+        XCTAssertEqual(again?["owner"] as? String, "known")
         XCTAssertEqual(
             object(try talk.receiving.exportAt())["session_id"] as? String,
             try talk.sending.sessionId())

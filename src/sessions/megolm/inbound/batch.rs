@@ -8,12 +8,12 @@ use vodozemac::megolm::InboundGroupSession;
 
 use super::decrypt::{Decrypted, Encrypted, Opened, SessionFacts};
 use super::replay::ReplayGuard;
-use super::{InboundMegolmSession, InboundState};
-use crate::base::json::{self, EVENT_LIMIT};
+use super::{InboundMegolmSession, InboundState, record};
+use crate::base::json;
 use crate::base::parallel;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
-use crate::store::{LiveGuard, lock_all};
+use crate::store::{Batch, LiveGuard, lock_all};
 
 /// How many events a thread reads in one go.
 const READ_AT_ONCE: usize = 64;
@@ -75,7 +75,7 @@ pub fn decrypt_room_events(
             Some((session, events)) if session.is_of(&event) => events.push((place, event)),
             _ => {
                 let session =
-                    InboundMegolmSession::named(account, &event.room_id, &event.session_id);
+                    InboundMegolmSession::named(account, &event.room_id, &event.session_id, None);
                 sessions.push((session, vec![(place, event)]));
             }
         }
@@ -130,9 +130,7 @@ fn read_all(events: &[&RawValue]) -> Result<(Results, Vec<Placed<Encrypted>>)> {
     results.resize_with(events.len(), || None);
     let chunks = events.chunks(READ_AT_ONCE).collect();
     let read = parallel::map(chunks, events.len(), |chunk: &[&RawValue]| {
-        let read = |event: &&RawValue| {
-            Encrypted::read(&json::parse_object("event", event.get(), EVENT_LIMIT)?)
-        };
+        let read = |event: &&RawValue| Encrypted::read(&json::parse_event("event", event.get())?);
         chunk.iter().map(read).collect::<Vec<_>>()
     })?;
     let mut encrypted = Vec::with_capacity(events.len());
@@ -152,20 +150,23 @@ fn finish(
     mut results: Results,
 ) -> Result<Vec<Result<Decrypted>>> {
     let count = parts.iter().map(|part| part.events.len()).sum();
+    let mut guard = ReplayGuard::new(account);
     let mut pieces = Vec::new();
     for part in &mut parts {
-        part.cut(count, &mut pieces)?;
+        part.cut(count, &mut pieces, &mut guard.batch)?;
     }
     let opened = parallel::map(pieces, count, Piece::open)?;
     for part in &mut parts {
         part.state.finish_change();
     }
-    let mut guard = ReplayGuard::new(account);
     // Those with the same index stand in the order of the list.
     for (place, opened) in opened.into_iter().flatten() {
         put(&mut results, place, opened.and_then(|opened| guard.admit(opened)));
     }
     guard.commit()?;
+    for part in &mut parts {
+        record::note_stored(&mut part.state)?;
+    }
     let missing = || E2eeError::panic("an event was lost");
     results.into_iter().map(|result| result.ok_or_else(missing)).collect()
 }
@@ -178,11 +179,18 @@ impl InboundMegolmSession {
 
 impl Part<'_> {
     /// Cuts the events, which are in the order of their indices, into pieces.
-    fn cut<'a>(&'a mut self, count: usize, pieces: &mut Vec<Piece<'a>>) -> Result<()> {
+    fn cut<'a>(
+        &'a mut self,
+        count: usize,
+        pieces: &mut Vec<Piece<'a>>,
+        batch: &mut Batch,
+    ) -> Result<()> {
         let longest = count
             .div_ceil(parallel::cores().saturating_mul(8))
             .clamp(SHORTEST_PIECE, LONGEST_PIECE);
-        let (facts, session) = SessionFacts::of(self.session, self.state.begin_change()?);
+        let state = self.state.begin_change()?;
+        record::ask_channels(self.session, state, batch)?;
+        let (facts, session) = SessionFacts::of(self.session, state);
         let mut events = std::mem::take(&mut self.events).into_iter().peekable();
         while events.len() > longest {
             let piece = events.by_ref().take(longest).collect();

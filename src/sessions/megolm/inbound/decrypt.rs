@@ -5,12 +5,14 @@ use std::fmt;
 use serde_json::Value;
 use vodozemac::megolm::{DecryptionError, InboundGroupSession, MegolmMessage};
 
+use super::claims::{Claim, Claims};
 use super::replay::{self, ReplayGuard, Use};
-use super::{InboundMegolmSession, InboundState};
+use super::{InboundMegolmSession, InboundState, record};
 use crate::base::identifiers::{check_event_id, check_room_id, check_user_id};
 use crate::base::json::{self, EVENT_LIMIT, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
+use crate::sessions::olm::FingerprintStatus;
 use crate::store::{RecordKey, RecordPrefix};
 
 /// A decrypted event.
@@ -34,8 +36,12 @@ impl fmt::Debug for Decrypted {
 struct Facts {
     message_index: u32,
     session_id: String,
+    /// Of the device that the key came from; absent if there is none of this sender's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sender_key: Option<String>,
     authenticated: bool,
     owner: &'static str,
+    sender_fingerprint: FingerprintStatus,
     unauthenticated: Vec<&'static str>,
 }
 
@@ -56,6 +62,8 @@ pub(super) struct Opened {
     pub(super) message_index: u32,
     /// Of the replay record.
     pub(super) key: RecordKey,
+    /// Where an earlier version may have noted the use.
+    pub(super) old_key: Option<RecordKey>,
     pub(super) event: Decrypted,
 }
 
@@ -65,14 +73,16 @@ impl InboundMegolmSession {
     pub fn decrypt(&self, event: &Object) -> Result<Decrypted> {
         let _entered = self.enter()?;
         let encrypted = Encrypted::read(event)?;
+        let mut guard = ReplayGuard::new(&self.account);
         let mut state = self.state()?;
         let opened = state.change_late(|state, _| {
+            record::ask_channels(self, state, &mut guard.batch)?;
             let (facts, session) = SessionFacts::of(self, state);
             facts.open(session, encrypted)
         })?;
-        let mut guard = ReplayGuard::new(&self.account);
         let event = guard.admit(opened)?;
         guard.commit()?;
+        record::note_stored(&mut state)?;
         Ok(event)
     }
 }
@@ -86,8 +96,9 @@ impl Encrypted {
         check_event_id("event_id", event_id)?;
         check_user_id("sender", sender)?;
         check_room_id("room_id", room_id)?;
-        let origin_server_ts = json::optional_integer(event, "origin_server_ts")?;
-        let content = json::object(event, "content")?;
+        // Whatever is no time says nothing of the event, as if it were absent.
+        let origin_server_ts = event.get("origin_server_ts").and_then(Value::as_i64);
+        let content = read_content(event)?;
         let algorithm = json::text(content, "algorithm")?;
         if algorithm != MEGOLM_ALGORITHM {
             return Err(E2eeError::unknown_algorithm(algorithm, MEGOLM_ALGORITHM));
@@ -114,14 +125,26 @@ impl Encrypted {
     }
 }
 
+/// The content, unless the event was redacted: nothing of it is left then.
+fn read_content(event: &Object) -> Result<&Object> {
+    let redacted =
+        || E2eeError::unable_to_decrypt("redacted", "the event was redacted: its content is gone");
+    if event.get("content").is_some_and(Value::is_null) {
+        return Err(redacted());
+    }
+    let content = json::object(event, "content")?;
+    let is_encrypted = ["algorithm", "ciphertext"].iter().any(|name| content.contains_key(*name));
+    if is_encrypted { Ok(content) } else { Err(redacted()) }
+}
+
 /// What is the same for all events of a session.
 #[derive(Clone, Copy)]
 pub(super) struct SessionFacts<'a> {
     room_id: &'a str,
     session_id: &'a str,
-    owner_user_id: Option<&'a str>,
-    authenticated: bool,
-    replays: &'a RecordPrefix,
+    claims: &'a Claims,
+    uses: &'a RecordPrefix,
+    old_uses: Option<&'a RecordPrefix>,
 }
 
 impl<'a> SessionFacts<'a> {
@@ -133,11 +156,11 @@ impl<'a> SessionFacts<'a> {
         let facts = Self {
             room_id: &session.room_id,
             session_id: &session.session_id,
-            owner_user_id: state.owner_user_id.as_deref(),
-            authenticated: state.source.is_authenticated(),
-            replays: &session.replays,
+            claims: &state.claims,
+            uses: &session.uses,
+            old_uses: state.old_uses.as_deref(),
         };
-        (facts, &mut state.session)
+        (facts, &mut state.ratchet.session)
     }
 
     /// Checks the cleartext against the session.
@@ -147,11 +170,6 @@ impl<'a> SessionFacts<'a> {
         }
         if encrypted.session_id != self.session_id {
             return Err(E2eeError::mismatched_session_id("the event names another session"));
-        }
-        if self.owner_user_id.is_some_and(|owner| owner != encrypted.sender) {
-            return Err(E2eeError::wrong_sender(
-                "the event's sender does not own the session it is encrypted with",
-            ));
         }
         Ok(())
     }
@@ -163,6 +181,8 @@ impl<'a> SessionFacts<'a> {
         encrypted: Encrypted,
     ) -> Result<Opened> {
         self.check(&encrypted)?;
+        // The claim of the event's sender, whatever the handle was opened for (SEC-44, SEC-50).
+        let claim = self.claims.of(&encrypted.sender)?;
         let message = encrypted.message.ok_or_else(|| {
             E2eeError::unable_to_decrypt("malformed", "the ciphertext is not a Megolm message")
         })?;
@@ -193,13 +213,17 @@ impl<'a> SessionFacts<'a> {
             matrixe2ee: Facts {
                 message_index,
                 session_id: encrypted.session_id,
-                authenticated: self.authenticated,
-                owner: if self.owner_user_id.is_some() { "known" } else { "unknown" },
+                sender_key: claim.map(|claim| claim.sender_key.to_base64()),
+                authenticated: claim.is_some_and(Claim::is_authenticated),
+                owner: if claim.is_some_and(Claim::names_an_owner) { "known" } else { "unknown" },
+                sender_fingerprint: claim
+                    .map_or(FingerprintStatus::Unknown, |claim| claim.fingerprint),
                 unauthenticated,
             },
         };
-        let key = replay::key(self.replays, message_index);
-        Ok(Opened { seen: encrypted.seen, message_index, key, event })
+        let key = replay::key(self.uses, &encrypted.sender, message_index);
+        let old_key = self.old_uses.map(|uses| replay::old_key(uses, message_index));
+        Ok(Opened { seen: encrypted.seen, message_index, key, old_key, event })
     }
 }
 

@@ -1,14 +1,16 @@
-//! Where inbound sessions come from, and how a second copy of one is merged with the first
-//! (M22, M23, D4, SEC-43 to 46, P8).
+//! Where inbound sessions come from; a second copy of one is merged with the first
+//! (M22, M23, D4, SEC-43 to 46).
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use vodozemac::Curve25519PublicKey;
-use vodozemac::megolm::{InboundGroupSession, SessionConfig, SessionOrdering};
+use vodozemac::megolm::{InboundGroupSession, SessionConfig};
 
 use super::InboundMegolmSession;
-use super::record::{self, InboundState, Source};
+use super::claims::{Claim, Source};
+use super::ratchet::KnownRatchet;
+use super::record::{self, InboundState};
 use crate::base::identifiers::check_user_id;
 use crate::base::json::Object;
 use crate::base::public_keys;
@@ -16,8 +18,8 @@ use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::megolm::outbound::OutboundMegolmSession;
 use crate::sessions::megolm::room_key::{self, ReceivedKey};
-use crate::sessions::olm::{FingerprintKey, known_fingerprint};
-use crate::store::{Batch, LiveGuard};
+use crate::sessions::olm::{Fingerprint, FingerprintKey, known_fingerprint};
+use crate::store::Batch;
 
 impl InboundMegolmSession {
     /// The receiving half of our own session, from its current index on: make it before the
@@ -37,7 +39,8 @@ impl InboundMegolmSession {
             source: Source::OwnOutbound,
             sender_key: *account.identity_public_key(),
             owner_user_id: Some(account.user_id().into()),
-            fingerprint_key: Some((*account.fingerprint_key()).into()),
+            fingerprint: Fingerprint::DeviceKeys((*account.fingerprint_key()).into()),
+            claimed_fingerprint: None,
         };
         Self::store(account, received, origin)
     }
@@ -54,26 +57,29 @@ impl InboundMegolmSession {
         check_user_id("sender_user_id", sender_user_id)?;
         let sender_key = public_keys::curve25519("sender_key", sender_key)?;
         let received = room_key::read_room_key(content)?;
-        let fingerprint = known_fingerprint(account, sender_user_id, sender_key)?;
         let origin = Origin {
             source: Source::Direct,
             sender_key,
             owner_user_id: Some(sender_user_id.into()),
-            fingerprint_key: fingerprint,
+            fingerprint: known_fingerprint(account, sender_user_id, sender_key)?,
+            claimed_fingerprint: None,
         };
         Self::store(account, received, origin)
     }
 
-    /// A session from exported session data: its owner is not known; merged with what is stored.
-    pub fn from_export(account: &Arc<Account>, session_data: &Object) -> Result<Self> {
+    /// A session from exported session data. An export proves nothing of its origin: the session
+    /// counts as not authenticated, and its owner is whom the caller names, if anybody. Merged with
+    /// what is stored.
+    pub fn from_export(
+        account: &Arc<Account>,
+        session_data: &Object,
+        sender_user_id: Option<&str>,
+    ) -> Result<Self> {
         let _entered = account.enter()?;
         let (received, sender_key, claimed) = room_key::read_export(session_data)?;
-        let origin = Origin {
-            source: Source::Export,
-            sender_key,
-            owner_user_id: None,
-            fingerprint_key: claimed.map(FingerprintKey::from),
-        };
+        let claimed_fingerprint = claimed.map(FingerprintKey::from);
+        let origin =
+            Origin { claimed_fingerprint, ..Origin::unproven(sender_key, sender_user_id)? };
         Self::store(account, received, origin)
     }
 
@@ -95,27 +101,44 @@ impl InboundMegolmSession {
     }
 
     fn store(account: &Arc<Account>, received: ReceivedKey, origin: Origin) -> Result<Self> {
-        let gate = super::gate(account, &received.session_id);
-        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        check_room(record::room_of(account, &received.session_id)?, &received)?;
-        let inbound = Self::named(account, &received.room_id, &received.session_id);
-        let mut state = Some(origin.into_state(received));
-        let created = inbound.shared.create(
-            || inbound.load(),
+        let (room_id, session_id) = (received.room_id.clone(), received.session_id.clone());
+        let owner = origin.owner_user_id.clone();
+        let named = || Self::named(account, &room_id, &session_id, owner.as_deref());
+        let mut inbound = named();
+        let mut arriving = Some(origin.into_claim(received));
+        loop {
+            match inbound.take_in(&mut arriving) {
+                // Erased at this moment: it is forgotten by now, and made anew.
+                Err(E2eeError::NotFound { .. }) if inbound.shared.is_erased() => inbound = named(),
+                result => {
+                    result?;
+                    inbound.keep();
+                    return Ok(inbound);
+                }
+            }
+        }
+    }
+
+    /// Creates the session from what arrives, or merges that with what is stored.
+    fn take_in(&self, arriving: &mut Option<(KnownRatchet, Claim)>) -> Result<()> {
+        let mut take = || arriving.take().ok_or_else(|| E2eeError::panic("a key was lost"));
+        let created = self.shared.create(
+            || self.load(),
             || {
-                let state = state.take().ok_or_else(|| E2eeError::panic("internal error"))?;
-                inbound.commit(&state)?;
+                let (ratchet, claim) = take()?;
+                let state = InboundState::new(ratchet, claim);
+                self.commit(&state)?;
                 Ok(state)
             },
         );
-        match (created, state) {
-            (Err(E2eeError::AlreadyExists { .. }), Some(received)) => {
-                inbound.merge(&mut inbound.state()?, received)?;
-            }
-            (created, _) => created?,
-        }
-        inbound.keep();
-        Ok(inbound)
+        let Err(E2eeError::AlreadyExists { .. }) = created else { return created };
+        let mut stored = self.state()?;
+        let (ratchet, claim) = take()?;
+        let Some(merged) = stored.merged(ratchet, claim)? else { return Ok(()) };
+        stored.change(|state| {
+            *state = merged;
+            self.commit(state)
+        })
     }
 
     fn commit(&self, state: &InboundState) -> Result<()> {
@@ -123,74 +146,6 @@ impl InboundMegolmSession {
         record::put(self, state, &mut batch)?;
         self.account.vault().commit(batch)
     }
-
-    fn merge(
-        &self,
-        stored: &mut LiveGuard<'_, InboundState>,
-        received: InboundState,
-    ) -> Result<()> {
-        let Some(merged) = merged(stored, received)? else { return Ok(()) };
-        stored.change(|state| {
-            *state = merged;
-            self.commit(state)
-        })
-    }
-}
-
-/// A session ID belongs to one room (SEC-44).
-fn check_room(stored: Option<String>, received: &ReceivedKey) -> Result<()> {
-    if stored.is_some_and(|room_id| room_id != received.room_id) {
-        return Err(E2eeError::wrong_room("the session ID is stored for another room"));
-    }
-    Ok(())
-}
-
-/// The best of both, if they are one session: the lower first index, the better source. Nothing if
-/// that is what is stored.
-fn merged(stored: &InboundState, mut received: InboundState) -> Result<Option<InboundState>> {
-    let mut copy = InboundGroupSession::from_pickle(stored.session.pickle());
-    let ordering = copy.compare(&mut received.session);
-    if ordering == SessionOrdering::Unconnected {
-        return Err(E2eeError::mismatched_session_id(
-            "another session is stored under this ID: the key is forged or damaged",
-        ));
-    }
-    let better_source = received.source.is_authenticated() && !stored.source.is_authenticated();
-    if received.source.is_authenticated() && stored.source.is_authenticated() {
-        check_same_owner(stored, &received)?;
-    }
-    if let (Some(known), Some(claimed)) = (&stored.owner_user_id, &received.owner_user_id)
-        && known != claimed
-    {
-        return Err(E2eeError::wrong_sender("the session belongs to another user"));
-    }
-    // Only a caller who moves sessions in names an owner without proof.
-    let tells_owner = stored.owner_user_id.is_none()
-        && received.owner_user_id.is_some()
-        && stored.sender_key == received.sender_key;
-    // Our own session says so only once its key was first handed out (D17).
-    let own = Source::OwnOutbound;
-    let shared_since = (stored.source, received.source) == (own, own)
-        && received.shared_history
-        && !stored.shared_history;
-    if ordering != SessionOrdering::Worse && !better_source && !tells_owner && !shared_since {
-        return Ok(None);
-    }
-    let session = copy
-        .merge(&mut received.session)
-        .ok_or_else(|| E2eeError::mismatched_session_id("the sessions cannot be merged"))?;
-    if better_source {
-        return Ok(Some(InboundState { session, ..received }));
-    }
-    let owner_user_id = if tells_owner { received.owner_user_id } else { None };
-    Ok(Some(InboundState {
-        session,
-        sender_key: stored.sender_key,
-        owner_user_id: owner_user_id.or_else(|| stored.owner_user_id.clone()),
-        fingerprint_key: stored.fingerprint_key,
-        source: stored.source,
-        shared_history: stored.shared_history || shared_since,
-    }))
 }
 
 /// How one of many sessions arrived.
@@ -206,8 +161,8 @@ pub(crate) enum Arrival {
 /// Many sessions on their way into one batch, for a caller that has entered the account alone.
 pub(crate) struct InboundImport<'a> {
     account: &'a Arc<Account>,
-    /// By session ID. Not written before `finish`, so that each is written once.
-    sessions: BTreeMap<String, (InboundMegolmSession, InboundState)>,
+    /// By room and session ID. Not written before `finish`, so that each is written once.
+    sessions: BTreeMap<(String, String), (InboundMegolmSession, InboundState)>,
 }
 
 impl<'a> InboundImport<'a> {
@@ -226,26 +181,22 @@ impl<'a> InboundImport<'a> {
     ) -> Result<Arrival> {
         let origin = Origin::of_pickle(sender_key, sender_user_id)?;
         let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
-        if let Some((inbound, state)) = self.sessions.get_mut(&received.session_id) {
-            check_room(Some(inbound.room_id.clone()), &received)?;
-            let Some(merged) = merged(state, origin.into_state(received))? else {
-                return Ok(Arrival::Known);
-            };
+        let name = (received.room_id.clone(), received.session_id.clone());
+        let (ratchet, claim) = origin.into_claim(received);
+        if let Some((_, state)) = self.sessions.get_mut(&name) {
+            let Some(merged) = state.merged(ratchet, claim)? else { return Ok(Arrival::Known) };
             *state = merged;
             return Ok(Arrival::Merged);
         }
-        check_room(record::room_of(self.account, &received.session_id)?, &received)?;
-        let session_id = received.session_id.clone();
-        let inbound = InboundMegolmSession::named(self.account, &received.room_id, &session_id);
-        let state = origin.into_state(received);
+        let inbound = InboundMegolmSession::named(self.account, &name.0, &name.1, None);
         let (arrival, state) = match inbound.load()? {
-            None => (Arrival::New, state),
-            Some(stored) => match merged(&stored, state)? {
+            None => (Arrival::New, InboundState::new(ratchet, claim)),
+            Some(stored) => match stored.merged(ratchet, claim)? {
                 None => return Ok(Arrival::Known),
                 Some(merged) => (Arrival::Merged, merged),
             },
         };
-        self.sessions.insert(session_id, (inbound, state));
+        self.sessions.insert(name, (inbound, state));
         Ok(arrival)
     }
 
@@ -263,39 +214,43 @@ struct Origin {
     source: Source,
     sender_key: Curve25519PublicKey,
     owner_user_id: Option<Box<str>>,
-    fingerprint_key: Option<FingerprintKey>,
+    fingerprint: Fingerprint,
+    /// What an export says of the sender.
+    claimed_fingerprint: Option<FingerprintKey>,
 }
 
 impl Origin {
-    fn of_pickle(sender_key: &str, sender_user_id: Option<&str>) -> Result<Self> {
+    /// What proves nothing of its origin; the owner is whom the caller names, if anybody.
+    fn unproven(sender_key: Curve25519PublicKey, sender_user_id: Option<&str>) -> Result<Self> {
         if let Some(user_id) = sender_user_id {
             check_user_id("sender_user_id", user_id)?;
         }
         Ok(Self {
             source: Source::Export,
-            sender_key: public_keys::curve25519("sender_key", sender_key)?,
+            sender_key,
             owner_user_id: sender_user_id.map(Box::from),
-            fingerprint_key: None,
+            fingerprint: Fingerprint::Unknown,
+            claimed_fingerprint: None,
         })
     }
 
-    fn into_state(self, received: ReceivedKey) -> InboundState {
-        InboundState {
-            session: received.session,
+    fn of_pickle(sender_key: &str, sender_user_id: Option<&str>) -> Result<Self> {
+        Self::unproven(public_keys::curve25519("sender_key", sender_key)?, sender_user_id)
+    }
+
+    fn into_claim(self, received: ReceivedKey) -> (KnownRatchet, Claim) {
+        let ratchet = match self.source {
+            Source::OwnOutbound | Source::Direct => KnownRatchet::signed(received.session),
+            Source::Export => KnownRatchet::unsigned(received.session),
+        };
+        let claim = Claim {
+            source: self.source,
             sender_key: self.sender_key,
             owner_user_id: self.owner_user_id,
-            fingerprint_key: self.fingerprint_key,
-            source: self.source,
+            fingerprint_key: self.fingerprint.key().or(self.claimed_fingerprint),
+            fingerprint: self.fingerprint.status(),
             shared_history: received.shared_history,
-        }
-    }
-}
-
-/// An authenticated session never changes its device silently (D4).
-fn check_same_owner(stored: &InboundState, received: &InboundState) -> Result<()> {
-    if stored.owner_user_id == received.owner_user_id && stored.sender_key == received.sender_key {
-        Ok(())
-    } else {
-        Err(E2eeError::wrong_sender("the session belongs to another device"))
+        };
+        (ratchet, claim)
     }
 }

@@ -2,15 +2,15 @@
 //! (M20-M29; SEC-43 to 54).
 
 mod batch;
+mod claims;
 mod decrypt;
 mod import;
+mod ratchet;
 mod record;
 mod replay;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use vodozemac::megolm::InboundGroupSession;
+use std::sync::Arc;
 
 use crate::base::identifiers::{check_room_id, check_user_id};
 use crate::base::json;
@@ -21,18 +21,25 @@ use crate::sessions::olm::FingerprintKey;
 use crate::store::{Batch, Live, LiveGuard, RecordKey, RecordPrefix};
 
 pub use batch::decrypt_room_events;
+use claims::Claim;
 pub use decrypt::Decrypted;
 pub(crate) use import::{Arrival, InboundImport};
 use record::InboundState;
 pub use record::SessionInfo;
 
-/// The receiving half of a Megolm session.
+/// The receiving half of a Megolm session in one room.
+///
+/// Others may claim the session as well (SEC-44). What a handle says of its origin is what the
+/// user says whom it was opened for, or else the best claim; events are read under the claim of
+/// their sender, with any handle.
 pub struct InboundMegolmSession {
     account: Arc<Account>,
     room_id: String,
     session_id: String,
+    /// Whose claim to show, if there is one of that user.
+    opened_for: Option<Box<str>>,
     key: RecordKey,
-    replays: RecordPrefix,
+    uses: RecordPrefix,
     shared: Arc<Live<InboundState>>,
 }
 
@@ -62,7 +69,8 @@ struct ClaimedKeys {
 }
 
 impl InboundMegolmSession {
-    /// Opens a stored session. With a sender, one whose known owner is another counts as absent.
+    /// Opens a stored session. With a sender, one whose events that user cannot have sent counts as
+    /// absent.
     pub fn from_storage(
         account: &Arc<Account>,
         room_id: &str,
@@ -74,10 +82,9 @@ impl InboundMegolmSession {
         if let Some(user_id) = sender_user_id {
             check_user_id("sender_user_id", user_id)?;
         }
-        let session = Self::named(account, room_id, session_id);
+        let session = Self::named(account, room_id, session_id, sender_user_id);
         let state = session.state()?;
-        let owner = state.owner_user_id.as_deref();
-        if sender_user_id.is_some_and(|sender| owner.is_some_and(|owner| owner != sender)) {
+        if sender_user_id.is_some_and(|sender| state.claims.of(sender).is_err()) {
             return Err(E2eeError::not_found("the session belongs to another user"));
         }
         drop(state);
@@ -85,15 +92,21 @@ impl InboundMegolmSession {
         Ok(session)
     }
 
-    fn named(account: &Arc<Account>, room_id: &str, session_id: &str) -> Self {
+    fn named(
+        account: &Arc<Account>,
+        room_id: &str,
+        session_id: &str,
+        opened_for: Option<&str>,
+    ) -> Self {
         let key = record::session_key(account, room_id, session_id);
         let shared = account.children().get_or_insert(&key, Live::new);
         Self {
             account: Arc::clone(account),
             room_id: room_id.to_owned(),
             session_id: session_id.to_owned(),
+            opened_for: opened_for.map(Box::from),
             key,
-            replays: replay::prefix(account, room_id, session_id),
+            uses: replay::prefix(account, room_id, session_id),
             shared,
         }
     }
@@ -104,6 +117,12 @@ impl InboundMegolmSession {
 
     fn state(&self) -> Result<LiveGuard<'_, InboundState>> {
         self.shared.lock(|| self.load())
+    }
+
+    /// The claim that this handle shows.
+    fn claim<'a>(&self, state: &'a InboundState) -> Result<&'a Claim> {
+        let of_user = self.opened_for.as_deref().and_then(|user_id| state.claims.of(user_id).ok());
+        of_user.flatten().map_or_else(|| state.claims.best(), Ok)
     }
 
     /// Notes that the session, which exists, is in use.
@@ -125,29 +144,38 @@ impl InboundMegolmSession {
     /// The identity key of the device that the session came from, or is said to come from.
     pub fn sender_key(&self) -> Result<String> {
         let _entered = self.enter()?;
-        Ok(self.state()?.sender_key.to_base64())
+        Ok(self.claim(&*self.state()?)?.sender_key.to_base64())
     }
 
-    /// Whether the key came from its owner over Olm, or is our own.
+    /// Whether the key came over Olm from the device of `sender_key`, or is our own.
     pub fn authenticated(&self) -> Result<bool> {
         let _entered = self.enter()?;
-        Ok(self.state()?.source.is_authenticated())
+        let state = self.state()?;
+        match self.opened_for.as_deref() {
+            // Others' claims prove nothing for this user.
+            Some(user_id) => {
+                let claim = state.claims.of(user_id).ok().flatten();
+                Ok(claim.is_some_and(Claim::is_authenticated))
+            }
+            None => Ok(state.claims.best()?.is_authenticated()),
+        }
     }
 
     /// The first message index that can be decrypted.
     pub fn first_known_index(&self) -> Result<u32> {
         let _entered = self.enter()?;
-        Ok(self.state()?.session.first_known_index())
+        Ok(self.state()?.ratchet.session.first_known_index())
     }
 
     /// The session data for an export, from the given index or the first known one.
     pub fn export_at(&self, index: Option<u32>) -> Result<String> {
         let _entered = self.enter()?;
         let state = self.state()?;
-        let first_known = state.session.first_known_index();
-        let index = index.unwrap_or(first_known);
+        let claim = self.claim(&state)?;
         // On a copy: exporting ahead moves a ratchet, and this is no change of the session.
-        let mut copy = InboundGroupSession::from_pickle(state.session.pickle());
+        let mut copy = state.ratchet.copy().session;
+        let first_known = copy.first_known_index();
+        let index = index.unwrap_or(first_known);
         let key = copy.export_at(index).ok_or_else(|| E2eeError::UnknownIndex {
             detail: format!("the first index that the session knows is {first_known}"),
             first_known,
@@ -158,40 +186,33 @@ impl InboundMegolmSession {
             forwarding_curve25519_key_chain: [],
             room_id: &self.room_id,
             sender_claimed_keys: ClaimedKeys {
-                ed25519: state.fingerprint_key.map(FingerprintKey::to_base64),
+                ed25519: claim.fingerprint_key.map(FingerprintKey::to_base64),
             },
-            sender_key: state.sender_key.to_base64(),
+            sender_key: claim.sender_key.to_base64(),
             session_id: &self.session_id,
             session_key: zeroize::Zeroizing::new(key.to_base64()),
-            shared_history: state.shared_history,
+            shared_history: claim.shared_history,
         })
     }
 
-    /// Deletes the session and its replay records.
+    /// Deletes the session with all claims to it and its replay records.
     pub fn erase(&self) -> Result<()> {
         let _entered = self.enter()?;
-        let gate = gate(&self.account, &self.session_id);
-        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
         self.shared.erase(
             || self.load(),
             || {
                 let mut batch = Batch::new();
                 record::delete(self, &mut batch)?;
-                self.account.vault().commit(batch)
+                self.account.vault().commit(batch)?;
+                // Before anybody sees that it is erased: who names it anew finds a new one.
+                self.account.children().forget(&self.key);
+                Ok(())
             },
-        )?;
-        self.account.children().forget(&self.key);
-        Ok(())
+        )
     }
 }
 
-/// Held while a session is stored or erased: which room a session ID belongs to is looked up before
-/// the session is (SEC-44), and nobody finds one that is erased but not yet forgotten.
-fn gate(account: &Account, session_id: &str) -> Arc<Mutex<()>> {
-    account.children().get_or_insert(&record::room_record(account, session_id), Mutex::default)
-}
-
-/// The stored inbound sessions of an account, of one room or of all.
+/// The stored inbound sessions of an account, of one room or of all: each once, with the best claim.
 pub fn list_sessions(account: &Account, room_id: Option<&str>) -> Result<Vec<SessionInfo>> {
     let _entered = account.enter()?;
     if let Some(room_id) = room_id {

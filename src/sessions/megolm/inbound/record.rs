@@ -1,4 +1,4 @@
-//! What is stored of an inbound session: its first known ratchet and where it came from (SEC-45).
+//! What is stored of an inbound session: its first known ratchet and who claims it (SEC-45).
 
 use std::fmt;
 
@@ -6,45 +6,56 @@ use serde::{Deserialize, Serialize};
 use vodozemac::Curve25519PublicKey;
 use vodozemac::megolm::{InboundGroupSession, InboundGroupSessionPickle};
 
+use super::claims::{Claim, Claims, Source};
+use super::ratchet::{KnownRatchet, Merged};
 use super::{InboundMegolmSession, replay};
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
-use crate::sessions::olm::FingerprintKey;
+use crate::sessions::olm::{FingerprintKey, FingerprintStatus, known_fingerprint};
 use crate::store::collections::{INBOUND_ROOMS, INBOUND_SESSIONS};
-use crate::store::{Batch, RecordKey};
+use crate::store::{Batch, LiveGuard, RecordKey, RecordPrefix};
 
 /// An inbound session in memory. Keys are bytes here and base64 in the record: there may be
 /// thousands of sessions.
 pub(super) struct InboundState {
-    pub(super) session: InboundGroupSession,
-    pub(super) sender_key: Curve25519PublicKey,
-    pub(super) owner_user_id: Option<Box<str>>,
-    /// The owner's fingerprint key: known from its channel, or claimed by an export.
-    pub(super) fingerprint_key: Option<FingerprintKey>,
-    pub(super) source: Source,
-    pub(super) shared_history: bool,
-}
-
-/// How a session reached us.
-#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Source {
-    /// Our own outbound session.
-    OwnOutbound,
-    /// `m.room_key` over Olm from its owner.
-    Direct,
-    /// An export, or another library's pickle: anybody who had the key can have made it.
-    Export,
-}
-
-impl Source {
-    pub(super) fn is_authenticated(self) -> bool {
-        matches!(self, Self::OwnOutbound | Self::Direct)
-    }
+    pub(super) ratchet: KnownRatchet,
+    pub(super) claims: Claims,
+    /// Where the uses of its indices are that an earlier version noted, if there may be some.
+    pub(super) old_uses: Option<Box<RecordPrefix>>,
+    /// What the account had noted of fingerprints when the channels were asked last.
+    fingerprints_asked: Option<u64>,
+    /// The channels said something that is not stored yet.
+    has_gained: bool,
 }
 
 impl fmt::Debug for InboundState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InboundState").finish_non_exhaustive()
+    }
+}
+
+impl InboundState {
+    pub(super) fn new(ratchet: KnownRatchet, claim: Claim) -> Self {
+        let claims = Claims::of_one(claim);
+        Self { ratchet, claims, old_uses: None, fingerprints_asked: None, has_gained: false }
+    }
+
+    /// With the best of another copy and its claim. Nothing if that is what is stored.
+    pub(super) fn merged(&self, ratchet: KnownRatchet, claim: Claim) -> Result<Option<Self>> {
+        let old_uses = self.old_uses.clone();
+        let ratchet = match self.ratchet.merge(ratchet)? {
+            Merged::Replaced(ratchet) => {
+                return Ok(Some(Self { old_uses, ..Self::new(ratchet, claim) }));
+            }
+            Merged::Better(ratchet) => Some(ratchet),
+            Merged::Kept => None,
+        };
+        let mut claims = self.claims.clone();
+        if !claims.add(claim)? && ratchet.is_none() {
+            return Ok(None);
+        }
+        let ratchet = ratchet.unwrap_or_else(|| self.ratchet.copy());
+        Ok(Some(Self { ratchet, claims, old_uses, fingerprints_asked: None, has_gained: false }))
     }
 }
 
@@ -62,18 +73,34 @@ pub struct SessionInfo {
     pub owner_user_id: Option<String>,
     /// The first message index that can be decrypted.
     pub first_known_index: u32,
-    /// Whether the key came from its owner over Olm, or is our own.
+    /// Whether the key came over Olm from the device of `sender_key`, or is our own.
     pub authenticated: bool,
 }
 
+/// The best claim stands in the record itself, where earlier versions have the only one. (Without
+/// `flatten`, which would copy the key through a buffer that nobody wipes.)
 #[derive(Serialize)]
 struct SessionOut<'a> {
     room_id: &'a str,
     session_id: &'a str,
     pickle: InboundGroupSessionPickle,
+    signed_from: Option<u32>,
     sender_key: String,
     owner_user_id: Option<&'a str>,
     fingerprint_key: Option<String>,
+    fingerprint: FingerprintStatus,
+    source: Source,
+    shared_history: bool,
+    other_claims: Vec<ClaimOut<'a>>,
+    uses_by_sender: bool,
+}
+
+#[derive(Serialize)]
+struct ClaimOut<'a> {
+    sender_key: String,
+    owner_user_id: Option<&'a str>,
+    fingerprint_key: Option<String>,
+    fingerprint: FingerprintStatus,
     source: Source,
     shared_history: bool,
 }
@@ -83,11 +110,60 @@ struct SessionIn {
     room_id: String,
     session_id: String,
     pickle: InboundGroupSessionPickle,
+    signed_from: Option<u32>,
     sender_key: String,
     owner_user_id: Option<String>,
     fingerprint_key: Option<String>,
+    fingerprint: Option<FingerprintStatus>,
     source: Source,
     shared_history: bool,
+    /// This and other options are absent in records of the first versions.
+    other_claims: Option<Vec<ClaimIn>>,
+    #[serde(default)]
+    uses_by_sender: bool,
+}
+
+#[derive(Deserialize)]
+struct ClaimIn {
+    sender_key: String,
+    owner_user_id: Option<String>,
+    fingerprint_key: Option<String>,
+    fingerprint: Option<FingerprintStatus>,
+    source: Source,
+    shared_history: bool,
+}
+
+impl<'a> ClaimOut<'a> {
+    fn of(claim: &'a Claim) -> Self {
+        Self {
+            sender_key: claim.sender_key.to_base64(),
+            owner_user_id: claim.owner_user_id.as_deref(),
+            fingerprint_key: claim.fingerprint_key.map(FingerprintKey::to_base64),
+            fingerprint: claim.fingerprint,
+            source: claim.source,
+            shared_history: claim.shared_history,
+        }
+    }
+}
+
+impl ClaimIn {
+    fn read(self) -> Result<Claim> {
+        let key = self.fingerprint_key.as_deref().map(FingerprintKey::from_stored).transpose()?;
+        let fingerprint = self.fingerprint.unwrap_or(match self.source {
+            Source::OwnOutbound => FingerprintStatus::DeviceKeys,
+            Source::Direct if key.is_some() => FingerprintStatus::Learned,
+            Source::Direct | Source::Export => FingerprintStatus::Unknown,
+        });
+        Ok(Claim {
+            source: self.source,
+            sender_key: Curve25519PublicKey::from_base64(&self.sender_key)
+                .map_err(|_| E2eeError::corrupt("a stored identity key is no key"))?,
+            owner_user_id: self.owner_user_id.map(String::into_boxed_str),
+            fingerprint_key: key,
+            fingerprint,
+            shared_history: self.shared_history,
+        })
+    }
 }
 
 pub(super) fn session_key(account: &Account, room_id: &str, session_id: &str) -> RecordKey {
@@ -98,18 +174,29 @@ pub(super) fn load(session: &InboundMegolmSession) -> Result<Option<InboundState
     let Some(record) = session.account.vault().read::<SessionIn>(&session.key)? else {
         return Ok(None);
     };
-    Ok(Some(InboundState {
-        session: InboundGroupSession::from_pickle(record.pickle),
-        sender_key: Curve25519PublicKey::from_base64(&record.sender_key)
-            .map_err(|_| E2eeError::corrupt("a stored identity key is no key"))?,
-        owner_user_id: record.owner_user_id.map(String::into_boxed_str),
-        fingerprint_key: record
-            .fingerprint_key
-            .as_deref()
-            .map(FingerprintKey::from_stored)
-            .transpose()?,
+    let ratchet = InboundGroupSession::from_pickle(record.pickle);
+    let is_old = record.other_claims.is_none();
+    let signed_from = if is_old && record.source.is_authenticated() {
+        Some(ratchet.first_known_index())
+    } else {
+        record.signed_from
+    };
+    let best = ClaimIn {
+        sender_key: record.sender_key,
+        owner_user_id: record.owner_user_id,
+        fingerprint_key: record.fingerprint_key,
+        fingerprint: record.fingerprint,
         source: record.source,
         shared_history: record.shared_history,
+    };
+    let claims = std::iter::once(best).chain(record.other_claims.into_iter().flatten());
+    let old_uses = || Box::new(replay::old_prefix(session));
+    Ok(Some(InboundState {
+        ratchet: KnownRatchet { session: ratchet, signed_from },
+        claims: Claims::from_stored(claims.map(ClaimIn::read).collect::<Result<_>>()?),
+        old_uses: (!record.uses_by_sender).then(old_uses),
+        fingerprints_asked: None,
+        has_gained: false,
     }))
 }
 
@@ -118,35 +205,65 @@ pub(super) fn put(
     state: &InboundState,
     batch: &mut Batch,
 ) -> Result<()> {
-    batch.put(&room_record(&session.account, &session.session_id), &session.room_id)?;
+    let best = state.claims.best()?;
+    let others = state.claims.iter().filter(|claim| !std::ptr::eq(*claim, best));
+    let other_claims = others.map(ClaimOut::of).collect();
+    let best = ClaimOut::of(best);
     batch.put(
         &session.key,
         &SessionOut {
             room_id: &session.room_id,
             session_id: &session.session_id,
-            pickle: state.session.pickle(),
-            sender_key: state.sender_key.to_base64(),
-            owner_user_id: state.owner_user_id.as_deref(),
-            fingerprint_key: state.fingerprint_key.map(FingerprintKey::to_base64),
-            source: state.source,
-            shared_history: state.shared_history,
+            pickle: state.ratchet.session.pickle(),
+            signed_from: state.ratchet.signed_from,
+            sender_key: best.sender_key,
+            owner_user_id: best.owner_user_id,
+            fingerprint_key: best.fingerprint_key,
+            fingerprint: best.fingerprint,
+            source: best.source,
+            shared_history: best.shared_history,
+            other_claims,
+            uses_by_sender: state.old_uses.is_none(),
         },
     )
 }
 
-/// The record of the room that a session ID belongs to.
-pub(super) fn room_record(account: &Account, session_id: &str) -> RecordKey {
-    account.record_key(INBOUND_ROOMS, &[session_id])
+/// Takes what the channels have come to know of the devices that sent the key, and stores it with
+/// the batch.
+pub(super) fn ask_channels(
+    session: &InboundMegolmSession,
+    state: &mut InboundState,
+    batch: &mut Batch,
+) -> Result<()> {
+    let account = &session.account;
+    let noted = account.fingerprints_noted();
+    if state.fingerprints_asked.replace(noted) != Some(noted) {
+        for claim in state.claims.iter_mut().filter(|claim| claim.may_gain()) {
+            let Some(user_id) = claim.owner_user_id.as_deref() else { continue };
+            // What may be wrong with the channel's record concerns the channel.
+            if let Ok(found) = known_fingerprint(account, user_id, claim.sender_key) {
+                state.has_gained |= claim.gain(found);
+            }
+        }
+    }
+    if state.has_gained { put(session, state, batch) } else { Ok(()) }
 }
 
-/// The room under which a session ID is stored, if it is.
-pub(super) fn room_of(account: &Account, session_id: &str) -> Result<Option<String>> {
-    account.vault().read(&room_record(account, session_id))
+/// What `ask_channels` put into its batch is committed.
+pub(super) fn note_stored(state: &mut LiveGuard<'_, InboundState>) -> Result<()> {
+    if !state.has_gained {
+        return Ok(());
+    }
+    state.change(|state| {
+        state.has_gained = false;
+        Ok(())
+    })
 }
 
 pub(super) fn delete(session: &InboundMegolmSession, batch: &mut Batch) -> Result<()> {
     batch.delete(&session.key);
-    batch.delete(&room_record(&session.account, &session.session_id));
+    // Earlier versions noted here which room a session is for.
+    batch.delete(&session.account.record_key(INBOUND_ROOMS, &[&session.session_id]));
     for key in replay::keys(session)? {
         batch.delete(&key);
     }

@@ -1,5 +1,10 @@
 //! The replay guard: a message index belongs to the first event that used it, for good
 //! (M27, D3, SEC-51; P7: vodozemac decrypts one message any number of times).
+//!
+//! Each sender has indices of his own: where the owner is not known, or several claim to be it, a
+//! member's copy of a ciphertext must not take the index from the owner's event. Once others than
+//! the owner are refused, nobody looks at what they used. Earlier versions noted uses without
+//! their senders; those hold for everybody.
 
 use std::collections::HashMap;
 
@@ -9,7 +14,7 @@ use super::InboundMegolmSession;
 use super::decrypt::{Decrypted, Opened};
 use crate::error::{E2eeError, Result, cut};
 use crate::sessions::account::Account;
-use crate::store::collections::INBOUND_REPLAYS;
+use crate::store::collections::{INBOUND_REPLAYS, INBOUND_USES};
 use crate::store::{Batch, RecordKey, RecordPrefix};
 
 /// The event that used an index.
@@ -42,7 +47,7 @@ pub(super) struct ReplayGuard<'a> {
     account: &'a Account,
     /// What this call has admitted already, by the short form of the record's key.
     uses: HashMap<[u8; 16], Use>,
-    batch: Batch,
+    pub(super) batch: Batch,
 }
 
 impl<'a> ReplayGuard<'a> {
@@ -52,12 +57,16 @@ impl<'a> ReplayGuard<'a> {
 
     /// Refuses an event whose index another one has used (M27).
     pub(super) fn admit(&mut self, opened: Opened) -> Result<Decrypted> {
-        let Opened { seen, message_index, key, event } = opened;
+        let Opened { seen, message_index, key, old_key, event } = opened;
         if let Some(known) = self.uses.get(&key.short()) {
             known.check(&seen, message_index)?;
             return Ok(event);
         }
-        match self.account.vault().read::<Use>(&key)? {
+        let known = match (self.account.vault().read::<Use>(&key)?, old_key) {
+            (None, Some(old_key)) => self.account.vault().read(&old_key)?,
+            (known, _) => known,
+        };
+        match known {
             Some(known) => known.check(&seen, message_index)?,
             None => {
                 self.batch.put(&key, &seen)?;
@@ -67,26 +76,42 @@ impl<'a> ReplayGuard<'a> {
         Ok(event)
     }
 
-    /// Replay records alone need no sync: losing one in a power cut loses no key (DESIGN, State).
+    /// Replay records need no sync: losing one in a power cut loses no key (DESIGN, State). What
+    /// else is in the batch can be found again.
     pub(super) fn commit(mut self) -> Result<()> {
         self.batch.relaxed();
         self.account.vault().commit(self.batch)
     }
 }
 
-/// The beginning of the keys of a session's replay records: hashed once for all its messages.
+/// The beginning of the keys of a session's records: hashed once for all its messages.
 pub(super) fn prefix(account: &Account, room_id: &str, session_id: &str) -> RecordPrefix {
     let parts = [account.user_id(), account.device_id(), room_id, session_id];
-    account.vault().prefix(INBOUND_REPLAYS, &parts)
+    account.vault().prefix(INBOUND_USES, &parts)
 }
 
-pub(super) fn key(replays: &RecordPrefix, message_index: u32) -> RecordKey {
-    replays.key(&message_index.to_string())
+/// As `prefix`, for what earlier versions have noted.
+pub(super) fn old_prefix(session: &InboundMegolmSession) -> RecordPrefix {
+    session.account.vault().prefix(INBOUND_REPLAYS, &parts(session))
+}
+
+pub(super) fn key(uses: &RecordPrefix, sender: &str, message_index: u32) -> RecordKey {
+    uses.under(sender).key(&message_index.to_string())
+}
+
+pub(super) fn old_key(uses: &RecordPrefix, message_index: u32) -> RecordKey {
+    uses.key(&message_index.to_string())
 }
 
 /// The keys of all replay records of a session.
 pub(super) fn keys(session: &InboundMegolmSession) -> Result<Vec<RecordKey>> {
+    let vault = session.account.vault();
+    let mut keys = vault.scan_keys(INBOUND_USES, &parts(session))?;
+    keys.extend(vault.scan_keys(INBOUND_REPLAYS, &parts(session))?);
+    Ok(keys)
+}
+
+fn parts(session: &InboundMegolmSession) -> [&str; 4] {
     let account = &session.account;
-    let parts = [account.user_id(), account.device_id(), &session.room_id, &session.session_id];
-    account.vault().scan_keys(INBOUND_REPLAYS, &parts)
+    [account.user_id(), account.device_id(), &session.room_id, &session.session_id]
 }

@@ -17,6 +17,8 @@ class InboundMegolmSessionTest {
         assertEquals("0", plain.text("matrixe2ee", "message_index"))
         assertEquals("true", plain.text("matrixe2ee", "authenticated"))
         assertEquals("known", plain.text("matrixe2ee", "owner"))
+        assertEquals(room.inbound.senderKey(), plain.text("matrixe2ee", "sender_key"))
+        assertEquals("unknown", plain.text("matrixe2ee", "sender_fingerprint"))
     }
 
     @Test
@@ -78,6 +80,9 @@ class InboundMegolmSessionTest {
         assertThrows<E2eeException.UnknownIndex> { session.read(first) }
         val whole = InboundMegolmSession.fromExport(laptop.account, room.inbound.exportAt())
         assertEquals("first", whole.read(first))
+        InboundMegolmSession.fromExport(laptop.account, whole.exportAt(), ALICE)
+        val plain = parse(session.decrypt(second.toString()))
+        assertEquals("known", plain.text("matrixe2ee", "owner"))
     }
 
     @Test

@@ -36,7 +36,7 @@ class OlmChannelTest {
         assertEquals("BOB", bob.text("device_id"))
         assertEquals(pair.bob.identityKey, bob.text("identity_key"))
         assertEquals(pair.bob.account.fingerprintKey(), bob.text("fingerprint_key"))
-        assertEquals("verified", bob.text("fingerprint"))
+        assertEquals("device_keys", bob.text("fingerprint"))
     }
 
     @Test
@@ -44,7 +44,7 @@ class OlmChannelTest {
         val pair = Connected()
         assertEquals("learned", parse(pair.toAlice.partner()).text("fingerprint"))
         pair.toAlice.setPartnerDeviceKeys(pair.alice.keys)
-        assertEquals("verified", parse(pair.toAlice.partner()).text("fingerprint"))
+        assertEquals("device_keys", parse(pair.toAlice.partner()).text("fingerprint"))
     }
 
     @Test
