@@ -43,6 +43,7 @@ impl OutboundMegolmSession {
         state.change(|state| {
             let changed: BTreeSet<_> =
                 sent.into_iter().filter_map(|device| state.mark_device(device)).collect();
+            state.note_sent();
             let mut batch = Batch::new();
             if std::mem::take(&mut state.recipients_unknown) {
                 record::put(self, state, &mut batch)?;

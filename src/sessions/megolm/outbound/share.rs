@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::OutboundMegolmSession;
 use super::audience::{Audience, Listed, NO_OLM, Name, Standing};
 use super::record::{self, Notice, OutboundState, PendingKey, Share, ShareStatus};
-use super::unchanged::{Answered, answer_again};
+use super::unchanged::Answered;
 use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
@@ -42,7 +42,8 @@ struct RoomKeyContent<'a> {
 fn answered(recipients: [u8; 32], lines: &[Line<'_>]) -> Result<Option<Answered>> {
     let without_keys = lines.iter().filter(|line| line.content.is_none()).map(json::to_text);
     let without_keys: Vec<_> = without_keys.collect::<Result<_>>()?;
-    Ok(Answered::new(recipients, without_keys.join(",")))
+    let keys_are_sent = without_keys.len() == lines.len();
+    Ok(Answered::new(recipients, without_keys.join(","), keys_are_sent))
 }
 
 impl OutboundMegolmSession {
@@ -55,8 +56,8 @@ impl OutboundMegolmSession {
         // The host's clock is asked without the lock, for which `shut_down` waits.
         let now = self.account.now_ms()?;
         let digest = Answered::digest(recipients);
-        let mut state = self.state()?;
-        if let Some(answer) = answer_again(&mut state, &digest, now)? {
+        let state = self.state()?;
+        if let Some(answer) = state.answer_again(&digest, now)? {
             return Ok(answer);
         }
         let limits = state.settings.limits;

@@ -5,7 +5,6 @@ use sha2::{Digest, Sha256};
 
 use super::record::{OutboundState, Share, ShareStatus};
 use crate::error::Result;
-use crate::store::LiveGuard;
 
 /// How much of an answer is kept.
 const LONGEST: usize = 65_536;
@@ -26,34 +25,35 @@ impl Answered {
         Sha256::digest(recipients).into()
     }
 
-    pub(super) fn new(recipients: [u8; 32], without_keys: String) -> Option<Self> {
-        let answered = Self { recipients, without_keys, keys_are_sent: false };
-        (answered.without_keys.len() <= LONGEST).then_some(answered)
+    pub(super) fn new(
+        recipients: [u8; 32],
+        without_keys: String,
+        keys_are_sent: bool,
+    ) -> Option<Self> {
+        let is_short = without_keys.len() <= LONGEST;
+        is_short.then_some(Self { recipients, without_keys, keys_are_sent })
     }
 }
 
-/// The answer, if the question was the last one and the keys that it gave then were sent; the session
-/// may have expired since.
-pub(super) fn answer_again(
-    state: &mut LiveGuard<'_, OutboundState>,
-    recipients: &[u8; 32],
-    now: i64,
-) -> Result<Option<String>> {
-    let Some(answered) = &state.answered else { return Ok(None) };
-    if answered.recipients != *recipients {
-        return Ok(None);
-    }
-    if !answered.keys_are_sent {
-        if state.shares.values().flat_map(|devices| devices.values()).any(Share::waits) {
+impl OutboundState {
+    /// The answer, if the question was the last one and the keys that it gave then were sent; the
+    /// session may have expired since.
+    pub(super) fn answer_again(&self, recipients: &[u8; 32], now: i64) -> Result<Option<String>> {
+        let Some(answered) = &self.answered else { return Ok(None) };
+        if answered.recipients != *recipients || !answered.keys_are_sent {
             return Ok(None);
         }
-        state.change(|state| {
-            state.answered.iter_mut().for_each(|answered| answered.keys_are_sent = true);
-            Ok(())
-        })?;
+        self.check_life(self.period, now)?;
+        Ok(Some(format!("[{}]", answered.without_keys)))
     }
-    state.check_life(state.period, now)?;
-    Ok(state.answered.as_ref().map(|answered| format!("[{}]", answered.without_keys)))
+
+    /// After something was marked as sent.
+    pub(super) fn note_sent(&mut self) {
+        if let Some(answered) = &mut self.answered {
+            let mut shares = self.shares.values().flat_map(|devices| devices.values());
+            answered.keys_are_sent = !shares.any(Share::waits);
+        }
+    }
 }
 
 impl Share {
