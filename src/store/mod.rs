@@ -204,12 +204,18 @@ impl Store {
     /// The checks that come first in every call on this store or on anything
     /// opened on it.
     pub(crate) fn enter(&self) -> Result<()> {
-        check_not_in_callback()?;
-        self.process.check()?;
+        self.enter_to_leave()?;
         if self.shut_down.load(Ordering::Acquire) {
             return Err(E2eeError::store_closed("the store was shut down"));
         }
         Ok(())
+    }
+
+    /// As `enter`, for what is written at the end of a handle: also while the store is being shut
+    /// down, which writes for those only that are still there.
+    pub(crate) fn enter_to_leave(&self) -> Result<()> {
+        check_not_in_callback()?;
+        self.process.check()
     }
 
     pub(crate) fn vault(&self) -> &Vault {

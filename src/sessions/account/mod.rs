@@ -173,9 +173,9 @@ impl Account {
         self.shared.life.enter()
     }
 
-    /// As `enter`, where nothing may fail or wait.
-    pub(crate) fn try_enter(&self) -> Option<Entered<'_>> {
-        self.store.enter().ok()?;
+    /// As `enter`, for the end of a handle, where nothing may fail or wait.
+    pub(crate) fn enter_to_leave(&self) -> Option<Entered<'_>> {
+        self.store.enter_to_leave().ok()?;
         self.shared.life.try_enter()
     }
 

@@ -35,13 +35,13 @@ impl Shared {
     /// the record, and writing then would put an old ratchet in place of a newer one.
     ///
     /// What cannot be written back is skipped by the next load: after a fork, inside a callback,
-    /// in a store that is shut down, or when the commit fails. A state in use has a new handle,
+    /// in a store that is closed, or when the commit fails. A state in use has a new handle,
     /// whose end will come.
     pub(super) fn remove_handle(&self, account: &Account) {
         if self.handles.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        let Some(_entered) = account.try_enter() else { return };
+        let Some(_entered) = account.enter_to_leave() else { return };
         let _nobody_to_tell = self.state.try_take(|state| {
             let mut batch = Batch::new();
             self.put_back(state, &mut batch)?;
