@@ -5,7 +5,9 @@
 
 /// The store's own record, which is not encrypted as the others are.
 pub(super) const HEADER: &str = "vault";
-/// What the other records add up to.
+/// The nodes of the index: which records there must be, and in which version.
+pub(super) const INDEX: &str = "vault_index";
+/// What vouches for the index and the header.
 pub(super) const MANIFEST: &str = "vault_manifest";
 
 /// [user, device].
@@ -57,5 +59,5 @@ pub(crate) const OF_AN_ACCOUNT: [&str; 14] = [
 ];
 
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    OF_AN_ACCOUNT.into_iter().chain([HEADER, MANIFEST])
+    OF_AN_ACCOUNT.into_iter().chain([HEADER, MANIFEST, INDEX])
 }

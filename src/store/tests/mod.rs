@@ -6,6 +6,7 @@ mod live;
 mod manifest;
 mod other_process;
 mod records;
+mod size;
 mod sqlite;
 mod store;
 mod user_key;
