@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Version;
 use super::node::Node;
 
-/// How many nodes each half keeps; all together they take 10 MB at most.
-const HALF: usize = 512;
+/// How many nodes each half keeps; all together they take some 10 MB.
+const HALF: usize = 2048;
 
 /// Keeps the nodes that were used last: those of the newer half, and those of the older one until
 /// the newer is full.

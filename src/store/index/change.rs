@@ -14,12 +14,13 @@ use crate::store::collections::INDEX;
 use crate::store::record_store::Change;
 use crate::store::seal::{self, Nonces, Seal};
 
-/// How many records a leaf has at most, and how many children another node. A leaf of 64 takes 3
-/// KB; separators are short, so that 128 children take as much.
-const MOST_RECORDS: usize = 64;
-const MOST_CHILDREN: usize = 128;
+/// How many records a leaf has at most, and how many children another node. SQLite keeps a record
+/// of up to 1,000 bytes in one page, with others: so many fit, as keys and separators are stored
+/// without what they share with their neighbours. Larger nodes cost a commit more than they save.
+const MOST_RECORDS: usize = 20;
+const MOST_CHILDREN: usize = 36;
 /// What has fewer is joined with its neighbour.
-const FEW: usize = 16;
+const FEW: usize = 6;
 
 fn most(level: u8) -> usize {
     if level == 0 { MOST_RECORDS } else { MOST_CHILDREN }
