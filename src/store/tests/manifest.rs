@@ -6,13 +6,12 @@ use std::sync::{Arc, Barrier};
 
 use proptest::prelude::*;
 
-use super::{KEY, Shared, text};
+use super::{KEY, Shared};
 use crate::base::environment::SystemRandom;
 use crate::error::{E2eeError, Result};
 use crate::store::record_store::{Change, Durability, Entry, RecordStore};
-use crate::store::sqlite::SqliteStore;
 use crate::store::user_key::UserKey;
-use crate::store::{Batch, RecordKey, Vault, collections};
+use crate::store::{Batch, RecordKey, Vault};
 
 fn put(vault: &Vault, name: &[&str], value: u32) -> Result<RecordKey> {
     let key = vault.key("olm", name);
@@ -241,68 +240,6 @@ proptest! {
         }
         prop_assert_eq!(shared.vault().unwrap().scan_keys("olm", &[]).unwrap().len(), model.len());
     }
-}
-
-/// The records of the committed store file of format 1.
-fn format_1() -> Shared {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("store.db");
-    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/stores/format-1.sqlite");
-    std::fs::copy(golden, &path).unwrap();
-    let file = SqliteStore::open(text(&path)).unwrap();
-    let shared = Shared::new();
-    for collection in collections::all() {
-        for Entry { key, value } in file.scan(collection, None, usize::MAX).unwrap() {
-            shared.set(collection, &key, &value);
-        }
-    }
-    shared
-}
-
-// Checklist 7: a crash in the middle of a migration.
-#[test]
-fn a_migration_that_fails_leaves_the_former_format_or_the_new_one_whole() {
-    let key = UserKey::Key(&[0x11; 32]);
-    let random = Arc::new(SystemRandom);
-    for failure in [0, 1, 2] {
-        let fail = Arc::new(AtomicUsize::new(failure));
-        let shared = format_1();
-        let store = Failing(shared.clone(), fail);
-        let opened = Vault::open(Box::new(store), key, random.clone());
-        assert_eq!(opened.is_ok(), failure == 0);
-        for _ in 0..2 {
-            let vault = Vault::open(Box::new(shared.clone()), key, random.clone()).unwrap();
-            let parts = ["@alice:example.org", "ALICE"];
-            assert_eq!(vault.scan_keys("account", &parts[..1]).unwrap().len(), 1);
-            assert_eq!(vault.scan_keys("inbound_megolm_replay", &parts).unwrap().len(), 3);
-        }
-        // From here on the manifest stands guard.
-        let before = shared.entries("account");
-        shared.delete("account", &before[0].key);
-        let vault = Vault::open(Box::new(shared), key, random.clone()).unwrap();
-        assert_eq!(vault.scan_keys("account", &[]).unwrap_err().name(), "CORRUPT");
-    }
-    assert_eq!(format_1().vault().unwrap_err().name(), "WRONG_KEY");
-}
-
-#[test]
-fn a_header_of_format_1_that_is_put_back_opens_nothing() {
-    let key = UserKey::Key(&[0x11; 32]);
-    let open = |shared: &Shared| {
-        let vault = Vault::open(Box::new(shared.clone()), key, Arc::new(SystemRandom))?;
-        vault.scan::<serde::de::IgnoredAny>("account", &[]).map(|found| found.len())
-    };
-    let shared = format_1();
-    let header = shared.get("vault", b"header").unwrap().unwrap();
-    let account = shared.entries("account").remove(0);
-    assert_eq!(open(&shared).unwrap(), 1);
-    shared.set("vault", b"header", &header);
-    assert_eq!(open(&shared).unwrap_err().name(), "CORRUPT");
-    // Nor with the manifest gone, nor with records of that time among the others.
-    shared.delete("vault_manifest", b"manifest");
-    assert_eq!(open(&shared).unwrap_err().name(), "CORRUPT");
-    shared.set("account", &account.key, &account.value);
-    assert_eq!(open(&shared).unwrap_err().name(), "CORRUPT");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Tests of the store room. The contract is the same for every record store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod conversion;
 mod foreign;
 mod live;
 mod manifest;

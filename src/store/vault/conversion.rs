@@ -19,8 +19,8 @@ use crate::store::record_store::{Change, Durability, Entry};
 use crate::store::seal::{self, Seal, damaged};
 use crate::store::user_key::UserKey;
 
-/// How many records one commit puts into the index.
-const STEP: usize = 500;
+/// How many records one commit puts into the index. The tests' stores are small.
+const STEP: usize = if cfg!(test) { 2 } else { 500 };
 
 /// What only a store of a former format needs.
 struct Former {
