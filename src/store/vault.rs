@@ -9,6 +9,7 @@
 //! older than it should be does not fit the index. Both are CORRUPT.
 
 mod conversion;
+mod damage;
 mod lists;
 mod opening;
 
@@ -31,6 +32,7 @@ use super::seal_all::seal_all;
 use crate::base::environment::{RandomBytes, check_not_in_callback, forget_drawn};
 use crate::base::traces;
 use crate::error::{E2eeError, Result};
+pub(crate) use damage::{Problem, ProblemKind};
 
 /// An encrypted record store.
 pub(crate) struct Vault {
@@ -69,32 +71,36 @@ impl Vault {
     pub(crate) fn read<T: DeserializeOwned>(&self, key: &RecordKey) -> Result<Option<T>> {
         check_not_in_callback()?;
         let collection = key.collection;
-        let value = self.verified(|manifest| {
-            let root = manifest.root(collection);
-            let expected = self.index().find(root, collection, key.bytes())?;
-            let found = self.records.get(collection, key.bytes())?;
-            match (expected, found) {
-                (None, None) => Ok(None),
-                (Some(version), Some(value)) if index::version(&value) == Some(version) => {
-                    Ok(Some(value))
-                }
-                (Some(_), Some(_)) => Err(damaged(collection)),
-                (Some(_), None) => {
-                    Err(E2eeError::corrupt(format!("a record of \"{collection}\" is missing")))
-                }
-                (None, Some(_)) => {
-                    Err(E2eeError::corrupt(format!("a record of \"{collection}\" should be gone")))
-                }
-            }
-        })?;
+        let value = self.verified(|manifest| self.expected(manifest, key), |_| true)?;
         value.map(|value| self.seal.open(collection, key.bytes(), value)).transpose()
+    }
+
+    /// The value that the index vouches for.
+    fn expected(&self, manifest: &Manifest, key: &RecordKey) -> Result<Option<Vec<u8>>> {
+        let collection = key.collection;
+        let expected = self.index().find(manifest.root(collection), collection, key.bytes())?;
+        let problem = match (expected, self.records.get(collection, key.bytes())?) {
+            (None, None) => return Ok(None),
+            (Some(version), Some(value)) if index::version(&value) == Some(version) => {
+                return Ok(Some(value));
+            }
+            (Some(_), Some(_)) => return Err(damaged(collection)),
+            (Some(_), None) => "is missing",
+            (None, Some(_)) => "should be gone",
+        };
+        Err(E2eeError::corrupt(format!("a record of \"{collection}\" {problem}")))
     }
 
     /// Looks at the store while others may commit. What does not fit then is looked at once more
     /// with commits held off: only now is it damaged.
-    fn verified<T>(&self, look: impl Fn(&Manifest) -> Result<T>) -> Result<T> {
+    fn verified<T>(
+        &self,
+        look: impl Fn(&Manifest) -> Result<T>,
+        is_whole: impl Fn(&T) -> bool,
+    ) -> Result<T> {
         match look(&*self.manifest()?) {
-            Err(E2eeError::Corrupt { .. }) => look(&self.hold_commits()?.manifest),
+            Ok(found) if is_whole(&found) => Ok(found),
+            Ok(_) | Err(E2eeError::Corrupt { .. }) => look(&self.hold_commits()?.manifest),
             other => other,
         }
     }

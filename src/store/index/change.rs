@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_bytes::ByteArray;
 
 use super::cache::NodeCache;
-use super::find::Index;
+use super::find::{Bounds, Index};
 use super::node::{Entry, Node};
 use super::{Root, Version, version};
 use crate::error::{E2eeError, Result};
@@ -21,6 +21,8 @@ const MOST_RECORDS: usize = 20;
 const MOST_CHILDREN: usize = 36;
 /// What has fewer is joined with its neighbour.
 const FEW: usize = 6;
+/// How many records a scan asks for.
+const PAGE: usize = 256;
 
 fn most(level: u8) -> usize {
     if level == 0 { MOST_RECORDS } else { MOST_CHILDREN }
@@ -59,7 +61,7 @@ impl<'a> IndexChange<'a> {
         let (mut level, mut list) = match root {
             Some(Root { node, version, level }) => {
                 let entry = Entry { key: &[], version: *version, node };
-                (level, self.change_node(entry, level, collection, changes)?)
+                (level, self.change_node(entry, level, Bounds::ALL, collection, changes)?)
             }
             None => (0, self.place(&[], merged(&Node::new(0), changes), None)),
         };
@@ -89,10 +91,16 @@ impl<'a> IndexChange<'a> {
         &mut self,
         entry: Entry<'_>,
         level: u8,
+        bounds: Bounds<'_>,
         collection: &str,
         changes: &[NewVersion<'_>],
     ) -> Result<Node> {
-        let node = self.node(entry, level, collection)?;
+        let node = match self.node(entry, level, collection) {
+            Err(E2eeError::Corrupt { .. }) if self.are_all(bounds, collection, changes)? => {
+                return Ok(self.replace(entry, level, changes));
+            }
+            other => other?,
+        };
         let Some(level_below) = level.checked_sub(1) else {
             let changed = merged(&node, changes);
             return Ok(self.place_if_changed(entry, &node, changed));
@@ -108,12 +116,57 @@ impl<'a> IndexChange<'a> {
             if here.is_empty() {
                 changed.push(child);
             } else {
-                let list = self.change_node(child, level_below, collection, here)?;
+                let bounds = bounds.of_child(&node, at);
+                let list = self.change_node(child, level_below, bounds, collection, here)?;
                 list.entries().for_each(|entry| changed.push(entry));
             }
         }
         let changed = self.join_few(changed, collection)?;
         Ok(self.place_if_changed(entry, &node, changed))
+    }
+
+    /// Whether no record that is stored between the bounds keeps its version. Then a damaged node
+    /// is no loss.
+    fn are_all(
+        &self,
+        bounds: Bounds<'_>,
+        collection: &str,
+        changes: &[NewVersion<'_>],
+    ) -> Result<bool> {
+        let is_changed =
+            |key: &[u8]| changes.binary_search_by(|(known, _)| (*known).cmp(key)).is_ok();
+        let is_beyond = |key: &[u8]| bounds.end.is_some_and(|end| key >= end);
+        let mut after = bounds.from.to_vec();
+        // A scan gives what is behind a key. No record has an empty one.
+        let is_kept = !after.is_empty() && !is_changed(&after);
+        if is_kept && self.index.records.get(collection, &after)?.is_some() {
+            return Ok(false);
+        }
+        loop {
+            let page = self.index.records.scan(collection, Some(&after), PAGE)?;
+            let is_last = page.len() < PAGE;
+            for entry in page {
+                if is_beyond(&entry.key) {
+                    return Ok(true);
+                }
+                if !is_changed(&entry.key) {
+                    return Ok(false);
+                }
+                after = entry.key;
+            }
+            if is_last {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Writes a damaged node and all that was below it anew.
+    fn replace(&mut self, entry: Entry<'_>, level: u8, changes: &[NewVersion<'_>]) -> Node {
+        let mut list = self.place(entry.key, merged(&Node::new(0), changes), Some(entry.node));
+        for _ in 0..level {
+            list = self.place(entry.key, list, None);
+        }
+        list
     }
 
     /// Joins children that have become few with their neighbours.

@@ -22,9 +22,44 @@ pub(in crate::store) struct Index<'a> {
 #[derive(Clone, Copy)]
 pub(in crate::store) struct Range<'a> {
     pub(in crate::store) prefix: &'a [u8],
-    /// All keys are strictly greater.
-    pub(in crate::store) after: &'a [u8],
+    /// No key is less.
+    pub(in crate::store) from: &'a [u8],
     pub(in crate::store) limit: usize,
+}
+
+impl Range<'_> {
+    /// Whether no key of the range is so great.
+    pub(in crate::store) fn is_before(&self, key: &[u8]) -> bool {
+        key > self.prefix && !key.starts_with(self.prefix)
+    }
+}
+
+/// Which keys a node is for: from one on, and all less than another, if there is one.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    pub(super) from: &'a [u8],
+    pub(super) end: Option<&'a [u8]>,
+}
+
+impl<'a> Bounds<'a> {
+    pub(super) const ALL: Self = Self { from: &[], end: None };
+
+    /// Those of one child of the node.
+    pub(super) fn of_child(self, node: &'a Node, at: usize) -> Self {
+        // What is less than all separators is in the first child.
+        let from = if at == 0 { None } else { node.key(at) };
+        Self { from: from.unwrap_or(self.from), end: node.key(at.saturating_add(1)).or(self.end) }
+    }
+}
+
+/// What a collection must have between the beginning of a range and some key.
+#[derive(Default)]
+pub(in crate::store) struct Stretch {
+    pub(in crate::store) records: Vec<(Vec<u8>, Version)>,
+    /// All keys are less. `None`: the stretch goes on to the end of the range.
+    pub(in crate::store) until: Option<Vec<u8>>,
+    /// A node is damaged: nobody knows the records of this stretch.
+    pub(in crate::store) is_lost: bool,
 }
 
 /// A node is not the one that is vouched for.
@@ -49,50 +84,64 @@ impl Index<'_> {
         Ok(node.record(key))
     }
 
-    /// The first records of a range, in the order of their keys.
-    pub(in crate::store) fn list(
+    /// The first records of a range, in the order of their keys, and how far they go.
+    pub(in crate::store) fn stretch(
         self,
         root: Option<&Root>,
         collection: &str,
         range: Range<'_>,
-    ) -> Result<Vec<(Vec<u8>, Version)>> {
-        let mut found = Vec::new();
+    ) -> Result<Stretch> {
+        let mut stretch = Stretch::default();
         if let Some(root) = root {
-            self.list_node(&*self.root(root, collection)?, collection, range, &mut found)?;
+            let entry = Entry { key: &[], version: *root.version, node: root.node };
+            self.list_node(entry, root.level, Bounds::ALL, collection, range, &mut stretch)?;
         }
-        Ok(found)
+        Ok(stretch)
     }
 
-    /// Says whether the range may go on behind the node.
+    /// Says whether the stretch may go on behind the node.
     fn list_node(
         self,
-        node: &Node,
+        entry: Entry<'_>,
+        level: u8,
+        bounds: Bounds<'_>,
         collection: &str,
         range: Range<'_>,
-        found: &mut Vec<(Vec<u8>, Version)>,
+        stretch: &mut Stretch,
     ) -> Result<bool> {
-        let is_beyond = |key: &[u8]| key > range.prefix && !key.starts_with(range.prefix);
-        let Some(level) = node.level().checked_sub(1) else {
-            for Entry { key, version, .. } in
-                (node.count_up_to(range.after)..node.len()).filter_map(|at| node.entry(at))
+        let node = match self.node(entry, level, collection) {
+            Err(E2eeError::Corrupt { .. }) => {
+                // What is known before it is a stretch of its own.
+                stretch.is_lost = stretch.records.is_empty() && bounds.from <= range.from;
+                let until = if stretch.is_lost { bounds.end } else { Some(bounds.from) };
+                stretch.until = until.map(Vec::from);
+                return Ok(false);
+            }
+            other => other?,
+        };
+        let Some(level) = level.checked_sub(1) else {
+            for Entry { key, version, .. } in node.entries().filter(|entry| entry.key >= range.from)
             {
-                if is_beyond(key) || found.len() >= range.limit {
+                if range.is_before(key) || stretch.records.len() >= range.limit {
+                    stretch.until = Some(key.to_vec());
                     return Ok(false);
                 }
                 if key.starts_with(range.prefix) {
-                    found.push((key.to_vec(), version));
+                    stretch.records.push((key.to_vec(), version));
                 }
             }
             return Ok(true);
         };
-        let first = node.position_of_child(range.after);
+        let first = node.position_of_child(range.from);
         for at in first..node.len() {
             let child = node.entry(at).ok_or_else(|| damaged_index(collection))?;
-            if at > first && (is_beyond(child.key) || found.len() >= range.limit) {
+            let is_full = stretch.records.len() >= range.limit;
+            if at > first && (is_full || range.is_before(child.key)) {
+                stretch.until = Some(child.key.to_vec());
                 return Ok(false);
             }
-            let child = self.node(child, level, collection)?;
-            if !self.list_node(&child, collection, range, found)? {
+            let bounds = bounds.of_child(&node, at);
+            if !self.list_node(child, level, bounds, collection, range, stretch)? {
                 return Ok(false);
             }
         }

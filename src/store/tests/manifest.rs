@@ -73,13 +73,13 @@ fn a_record_that_is_gone_or_back_again_is_noticed() {
     let gone = put(&vault, &["a", "1"], 1).unwrap();
     let value = shared.get("olm", gone.bytes()).unwrap().unwrap();
     shared.delete("olm", gone.bytes());
-    says(reopened(&shared), "are missing");
+    says(reopened(&shared), "is missing");
     shared.set("olm", gone.bytes(), &value);
     assert_eq!(reopened(&shared).unwrap(), 1);
     delete(&vault, &gone).unwrap();
     assert_eq!(reopened(&shared).unwrap(), 1);
     shared.set("olm", gone.bytes(), &value);
-    says(reopened(&shared), "added from elsewhere");
+    says(reopened(&shared), "should be gone");
 }
 
 #[test]
@@ -124,7 +124,8 @@ fn an_open_vault_notices_a_store_that_answers_with_old_missing_or_fewer_records(
     shared.delete("olm", other.bytes());
     assert!(corrupt(&other));
     assert_eq!(scan().unwrap_err().name(), "CORRUPT");
-    assert_eq!(vault.scan_keys("olm", &[]).unwrap_err().name(), "CORRUPT");
+    // What has to be deleted is known all the same.
+    assert_eq!(vault.scan_keys("olm", &[]).unwrap().len(), 2);
     shared.set("olm", other.bytes(), &value);
     delete(&vault, &other).unwrap();
     // A record that is there again is not believed.
@@ -257,7 +258,8 @@ fn a_record_that_was_added_is_noticed_whatever_its_key_looks_like() {
     {
         let vault = genuine.vault().unwrap();
         genuine.set("olm", &key, &entry.value);
-        assert_eq!(vault.scan_keys("olm", &[]).unwrap_err().name(), "CORRUPT", "{key:?}");
+        assert_eq!(vault.scan::<u32>("olm", &[]).unwrap_err().name(), "CORRUPT", "{key:?}");
+        assert_eq!(vault.scan_keys("olm", &[]).unwrap().len(), 2);
         genuine.delete("olm", &key);
     }
     assert_eq!(reopened(&genuine).unwrap(), 1);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod conversion;
+mod damage;
 mod foreign;
 mod live;
 mod manifest;
@@ -16,6 +17,7 @@ mod vault;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::collections;
 use super::memory::MemoryStore;
 use super::record_store::{Change, Durability, Entry, RecordStore};
 use crate::base::environment::SystemRandom;
@@ -61,6 +63,17 @@ impl Shared {
 
     fn entries(&self, collection: &str) -> Vec<Entry> {
         self.scan(collection, None, usize::MAX).unwrap()
+    }
+
+    /// Another place with the same records.
+    fn copy(&self) -> Self {
+        let copy = Self::new();
+        for collection in collections::all() {
+            for Entry { key, value } in self.entries(collection) {
+                copy.set(collection, &key, &value);
+            }
+        }
+        copy
     }
 
     fn delete(&self, collection: &'static str, key: &[u8]) {

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use super::Vault;
 use crate::error::{E2eeError, Result};
-use crate::store::index::{self, Range, Version};
+use crate::store::collections;
+use crate::store::index::{self, DOUBTFUL, Range};
 use crate::store::manifest::Manifest;
 use crate::store::record_key::{RecordKey, RecordPrefix};
 use crate::store::record_store::Entry;
@@ -17,62 +18,94 @@ use crate::store::seal::damaged;
 const FIRST_PAGE: usize = 16;
 const LONGEST_PAGE: usize = 256;
 
+/// What became of one record.
+pub(super) enum Found {
+    /// It is the one that was written last; whether it decrypts is seen when it is decrypted.
+    Good(Vec<u8>),
+    Damaged,
+    /// It should be there.
+    Missing,
+    /// It should not be there.
+    Unexpected,
+    /// Nobody knows whether it is the last one: what vouched for it is damaged.
+    Doubtful(Vec<u8>),
+}
+
 /// Some records, one after the other in the order of their keys.
-struct Page {
-    records: Vec<Entry>,
-    /// The last key that was looked at, if there may be more behind it.
-    next: Option<Vec<u8>>,
+pub(super) struct Page {
+    pub(super) records: Vec<(RecordKey, Found)>,
+    /// What vouched for them is damaged.
+    pub(super) is_lost: bool,
+    next: Option<Place>,
+}
+
+/// Where a page begins.
+#[derive(Clone)]
+struct Place {
+    /// No key is less.
+    from: Vec<u8>,
+    /// The key of a stored record before that, or the prefix: the store is asked for what is behind
+    /// a key.
+    after: Vec<u8>,
+}
+
+/// A list on its way through the records of a prefix.
+pub(super) struct Pages<'a> {
+    vault: &'a Vault,
+    prefix: RecordPrefix,
+    next: Option<Place>,
+    limit: usize,
 }
 
 impl Vault {
-    /// All records whose names begin with these parts, in no telling order.
+    /// All records whose names begin with these parts, in no telling order. Where a record guards
+    /// the use of keys, a damaged or missing one is CORRUPT; elsewhere it is left out
+    /// (`problems` tells of it).
     pub(crate) fn scan<T: DeserializeOwned>(
         &self,
         collection: &'static str,
         parts: &[&str],
     ) -> Result<Vec<(RecordKey, T)>> {
+        let is_strict = collections::guards_keys(collection);
         let mut found = Vec::new();
-        self.scan_each(collection, parts, |key, value| {
-            let record = self.seal.open(collection, key.bytes(), value)?;
-            found.push((key, record));
-            Ok(())
-        })?;
+        for page in self.pages(self.prefix(collection, parts)) {
+            let page = page?;
+            if is_strict && page.is_lost {
+                return Err(index::damaged_index(collection));
+            }
+            for (key, record) in page.records {
+                let record = match record {
+                    Found::Good(value) => self.seal.open(collection, key.bytes(), value),
+                    problem => Err(problem.error(collection)),
+                };
+                match record {
+                    Err(E2eeError::Corrupt { .. }) if !is_strict => {}
+                    record => found.push((key, record?)),
+                }
+            }
+        }
         Ok(found)
     }
 
-    /// As `scan`, without decrypting anything.
+    /// The keys of all records whose names begin with these parts, damaged, missing and unexpected
+    /// ones included: what has to be deleted, so that nothing is left.
     pub(crate) fn scan_keys(
         &self,
         collection: &'static str,
         parts: &[&str],
     ) -> Result<Vec<RecordKey>> {
         let mut found = Vec::new();
-        self.scan_each(collection, parts, |key, _| {
-            found.push(key);
-            Ok(())
-        })?;
+        for page in self.pages(self.prefix(collection, parts)) {
+            found.extend(page?.records.into_iter().map(|(key, _)| key));
+        }
         Ok(found)
     }
 
-    fn scan_each(
-        &self,
-        collection: &'static str,
-        parts: &[&str],
-        mut each: impl FnMut(RecordKey, Vec<u8>) -> Result<()>,
-    ) -> Result<()> {
-        let prefix = self.prefix(collection, parts);
+    pub(super) fn pages(&self, prefix: RecordPrefix) -> Pages<'_> {
+        let start = prefix.bytes().to_vec();
         // Every full key is longer than the prefix, hence strictly after it.
-        let mut after = prefix.bytes().to_vec();
-        let mut limit = FIRST_PAGE;
-        loop {
-            let page = self.verified(|manifest| self.page(manifest, &prefix, &after, limit))?;
-            for Entry { key, value } in page.records {
-                each(RecordKey::from_stored(collection, key), value)?;
-            }
-            let Some(next) = page.next else { return Ok(()) };
-            after = next;
-            limit = limit.saturating_mul(4).min(LONGEST_PAGE);
-        }
+        let next = Some(Place { from: start.clone(), after: start });
+        Pages { vault: self, prefix, next, limit: FIRST_PAGE }
     }
 
     /// Compares what the index lists with what the store lists.
@@ -80,24 +113,46 @@ impl Vault {
         &self,
         manifest: &Manifest,
         prefix: &RecordPrefix,
-        after: &[u8],
+        place: &Place,
         limit: usize,
     ) -> Result<Page> {
         let collection = prefix.collection();
-        let range = Range { prefix: prefix.bytes(), after, limit };
-        let expected = self.index().list(manifest.root(collection), collection, range)?;
-        let mut stored = self.stored_page(collection, after, limit)?;
-        // Neither list says anything about what is behind its end, if it is a full one.
-        let ends = [
-            expected.last().filter(|_| expected.len() >= limit).map(|(key, _)| key),
-            stored.last().filter(|_| stored.len() >= limit).map(|entry| &entry.key),
-        ];
-        let end = ends.into_iter().flatten().min().cloned();
-        let is_here = |key: &[u8]| end.as_deref().is_none_or(|end| key <= end);
-        stored.retain(|entry| prefix.covers(&entry.key) && is_here(&entry.key));
-        let expected: Vec<_> = expected.into_iter().filter(|(key, _)| is_here(key)).collect();
-        check_page(collection, &expected, &stored)?;
-        Ok(Page { records: stored, next: end.filter(|end| prefix.covers(end)) })
+        let range = Range { prefix: prefix.bytes(), from: &place.from, limit };
+        let root = manifest.root(collection);
+        let stretch = self.index().stretch(root, collection, range)?;
+        let stored = self.stored_page(collection, &place.after, limit)?;
+        // Neither list says anything about what is behind its end.
+        let end_of_stored =
+            stored.last().filter(|_| stored.len() >= limit).map(|entry| just_behind(&entry.key));
+        let end = [stretch.until, end_of_stored].into_iter().flatten().min();
+        let is_here = |key: &[u8]| end.as_deref().is_none_or(|end| key < end);
+        let mut expected = stretch.records.into_iter().filter(|(key, _)| is_here(key)).peekable();
+        let mut records = Vec::new();
+        let mut found = |key, found| records.push((RecordKey::from_stored(collection, key), found));
+        let mut after = None;
+        for Entry { key, value } in stored.into_iter().filter(|entry| is_here(&entry.key)) {
+            after = Some(key.clone());
+            if !prefix.covers(&key) {
+                continue;
+            }
+            while let Some((missing, _)) = expected.next_if(|(expected, _)| *expected < key) {
+                found(missing, Found::Missing);
+            }
+            let version = expected.next_if(|(expected, _)| *expected == key);
+            let record = match version {
+                None if stretch.is_lost => Found::Doubtful(value),
+                None => Found::Unexpected,
+                Some((_, DOUBTFUL)) => Found::Doubtful(value),
+                Some((_, version)) if index::version(&value) == Some(version) => Found::Good(value),
+                Some(_) => Found::Damaged,
+            };
+            found(key, record);
+        }
+        expected.for_each(|(key, _)| found(key, Found::Missing));
+        let next = end
+            .filter(|end| !range.is_before(end))
+            .map(|from| Place { from, after: after.unwrap_or_else(|| place.after.clone()) });
+        Ok(Page { records, is_lost: stretch.is_lost, next })
     }
 
     pub(super) fn stored_page(
@@ -115,16 +170,41 @@ impl Vault {
     }
 }
 
-fn check_page(collection: &str, expected: &[(Vec<u8>, Version)], stored: &[Entry]) -> Result<()> {
-    let problem = match stored.len().cmp(&expected.len()) {
-        std::cmp::Ordering::Less => "are missing",
-        std::cmp::Ordering::Greater => "were added from elsewhere",
-        std::cmp::Ordering::Equal => {
-            let is_good = expected.iter().zip(stored).all(|((key, version), entry)| {
-                *key == entry.key && index::version(&entry.value) == Some(*version)
-            });
-            return if is_good { Ok(()) } else { Err(damaged(collection)) };
+impl Iterator for Pages<'_> {
+    type Item = Result<Page>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let place = self.next.take()?;
+        let page = self.vault.verified(
+            |manifest| self.vault.page(manifest, &self.prefix, &place, self.limit),
+            Page::is_whole,
+        );
+        self.limit = self.limit.saturating_mul(4).min(LONGEST_PAGE);
+        if let Ok(page) = &page {
+            self.next.clone_from(&page.next);
         }
-    };
-    Err(E2eeError::corrupt(format!("records of \"{collection}\" {problem}")))
+        Some(page)
+    }
+}
+
+impl Page {
+    fn is_whole(&self) -> bool {
+        !self.is_lost && self.records.iter().all(|(_, found)| matches!(found, Found::Good(_)))
+    }
+}
+
+impl Found {
+    fn error(&self, collection: &str) -> E2eeError {
+        let problem = match self {
+            Self::Good(_) | Self::Damaged | Self::Doubtful(_) => return damaged(collection),
+            Self::Missing => "is missing",
+            Self::Unexpected => "should be gone",
+        };
+        E2eeError::corrupt(format!("a record of \"{collection}\" {problem}"))
+    }
+}
+
+/// The first of all keys that are greater.
+fn just_behind(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }

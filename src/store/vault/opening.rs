@@ -44,7 +44,7 @@ impl Vault {
         }
     }
 
-    fn with(
+    pub(super) fn with(
         records: Box<dyn RecordStore>,
         data_key: DataKey,
         random: Arc<dyn RandomBytes>,
