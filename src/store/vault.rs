@@ -32,7 +32,9 @@ use super::seal_all::seal_all;
 use crate::base::environment::{RandomBytes, check_not_in_callback, forget_drawn};
 use crate::base::traces;
 use crate::error::{E2eeError, Result};
-pub(crate) use damage::{Problem, ProblemKind};
+pub(crate) use damage::Problem;
+#[cfg(test)]
+pub(super) use damage::ProblemKind;
 
 /// An encrypted record store.
 pub(crate) struct Vault {

@@ -9,7 +9,8 @@ use crate::store::collections::{self, OF_AN_ACCOUNT};
 use crate::store::record_store::RecordStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::user_key::UserKey;
-use crate::store::{Batch, ProblemKind, RecordKey, Vault};
+use crate::store::vault::ProblemKind;
+use crate::store::{Batch, RecordKey, Vault};
 
 /// How many records each collection has.
 const COUNT: usize = 40;

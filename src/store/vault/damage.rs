@@ -1,5 +1,7 @@
 //! What is wrong with a store, and how to get what is good out of it.
 
+use serde::Serialize;
+
 use super::Vault;
 use super::lists::Found;
 use crate::base::environment::check_not_in_callback;
@@ -13,14 +15,15 @@ use crate::store::record_store::{Change, Durability, RecordStore};
 use crate::store::user_key::UserKey;
 
 /// How many records of a collection are not as they should be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct Problem {
     pub(crate) collection: &'static str,
     pub(crate) kind: ProblemKind,
     pub(crate) count: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ProblemKind {
     /// It was altered, or is not the last one that was written, or nobody knows.
     Damaged,
