@@ -22,7 +22,7 @@ use serde_bytes::ByteArray;
 
 pub(super) use cache::NodeCache;
 pub(super) use change::{IndexChange, NewVersion};
-pub(super) use find::{Index, Range, damaged_index};
+pub(super) use find::{Index, Range, Stretch, damaged_index};
 
 pub(super) const VERSION_LENGTH: usize = 16;
 

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::Vault;
 use crate::error::{E2eeError, Result};
 use crate::store::collections;
-use crate::store::index::{self, DOUBTFUL, Range};
+use crate::store::index::{self, DOUBTFUL, Range, Stretch};
 use crate::store::manifest::Manifest;
 use crate::store::record_key::{RecordKey, RecordPrefix};
 use crate::store::record_store::Entry;
@@ -120,7 +120,13 @@ impl Vault {
         let range = Range { prefix: prefix.bytes(), from: &place.from, limit };
         let root = manifest.root(collection);
         let stretch = self.index().stretch(root, collection, range)?;
-        let stored = self.stored_page(collection, &place.after, limit)?;
+        let stored = match self.stored_page(collection, &place.after, limit) {
+            // A part of the file cannot be listed: what must be there is looked for one by one.
+            Err(E2eeError::Corrupt { .. }) if !stretch.is_lost => {
+                self.stored_one_by_one(collection, &stretch)?
+            }
+            page => page?,
+        };
         // Neither list says anything about what is behind its end.
         let end_of_stored =
             stored.last().filter(|_| stored.len() >= limit).map(|entry| just_behind(&entry.key));
@@ -153,6 +159,19 @@ impl Vault {
             .filter(|end| !range.is_before(end))
             .map(|from| Place { from, after: after.unwrap_or_else(|| place.after.clone()) });
         Ok(Page { records, is_lost: stretch.is_lost, next })
+    }
+
+    fn stored_one_by_one(&self, collection: &'static str, stretch: &Stretch) -> Result<Vec<Entry>> {
+        let mut page = Vec::new();
+        for (key, _) in &stretch.records {
+            let value = match self.records.get(collection, key) {
+                // No record has an empty value: this one is damaged.
+                Err(E2eeError::Corrupt { .. }) => Some(Vec::new()),
+                value => value?,
+            };
+            page.extend(value.map(|value| Entry { key: key.clone(), value }));
+        }
+        Ok(page)
     }
 
     pub(super) fn stored_page(
