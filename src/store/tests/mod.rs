@@ -4,6 +4,7 @@
 mod conversion;
 mod damage;
 mod foreign;
+mod index;
 mod live;
 mod manifest;
 mod other_process;
