@@ -173,11 +173,10 @@ impl<'a> IndexChange<'a> {
     fn join_few(&mut self, list: Node, collection: &str) -> Result<Node> {
         let Some(level) = list.level().checked_sub(1) else { return Ok(list) };
         let mut joined = Node::new(list.level());
-        let mut entries = list.entries().peekable();
         // The one that was pushed last, which may still be joined with the next.
         let mut held: Option<(Vec<u8>, u64, Version)> = None;
         let is_few = |changed: &HashMap<u64, Option<Arc<Node>>>, id: u64| matches!(changed.get(&id), Some(Some(node)) if node.len() < FEW);
-        while let Some(next) = entries.next() {
+        for next in list.entries() {
             let Some((key, node, version)) = held.take() else {
                 held = Some((next.key.to_vec(), next.node, next.version));
                 continue;
