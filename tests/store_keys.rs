@@ -186,18 +186,20 @@ fn live(file: &File, pass: u8) {
     alice.store.shut_down().unwrap();
 }
 
-/// Reads all there is in a store, one way or another.
+/// Reads all there is in a store, and erases what can be erased.
 fn look(file: &File) -> std::result::Result<(), E2eeError> {
     let store = file.key(OLD)?;
-    let look = || {
-        let account = Account::open(&store, "@alice:example.org", "ALICE")?;
-        account.list_sessions(None)?;
-        // Erasing goes through the records of every collection.
-        account.erase()
-    };
-    let seen = look();
+    let problems = store.problems().unwrap();
+    match Account::open(&store, "@alice:example.org", "ALICE") {
+        Ok(account) => {
+            drop(account.list_sessions(None));
+            account.erase().unwrap();
+            assert_eq!(store.problems().unwrap(), "[]");
+        }
+        Err(error) => assert_eq!((error.name(), problems == "[]"), ("CORRUPT", false)),
+    }
     store.shut_down().unwrap();
-    seen
+    if problems == "[]" { Ok(()) } else { Err(E2eeError::Corrupt { detail: problems }) }
 }
 
 #[test]

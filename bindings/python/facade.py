@@ -27,6 +27,7 @@ ARGUMENTS = {
 }
 # What comes out as JSON. The rest is plain.
 RESULTS = {
+    "Store": {"problems": "JsonList"},
     "Account": {
         "device_keys": "JsonObject", "keys_upload_request": "Optional[JsonObject]",
         "sign_json": "JsonObject", "encrypt_for_devices": "JsonList",

@@ -57,6 +57,14 @@ class Store : public Handle<matrixe2ee_store, matrixe2ee_store_free> {
     detail::call(matrixe2ee_store_rekey_with_passphrase, get(), bytes.data(), bytes.size());
   }
 
+  /// What is damaged, missing or too much in the store: matrixe2ee_store_problems().
+  std::string problems() const { return detail::text(matrixe2ee_store_problems, get()); }
+
+  /// Copies what is good into a new SQLite file: matrixe2ee_store_salvage().
+  void salvage(const std::string &path, ByteView key) const {
+    detail::call(matrixe2ee_store_salvage, get(), detail::c_text(path), key.data(), key.size());
+  }
+
   /// Another clock than the system's (a std::unique_ptr will do, too):
   /// matrixe2ee_store_set_clock().
   void set_clock(std::shared_ptr<Clock> clock) const {

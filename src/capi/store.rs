@@ -223,6 +223,63 @@ pub unsafe extern "C" fn matrixe2ee_store_rekey_with_passphrase(
     }
 }
 
+/// Reads the whole store and says what is wrong with it.
+///
+/// That takes a few seconds for each million records; other calls go on
+/// meanwhile. A damaged record is a problem of its object alone: calls that need
+/// it answer CORRUPT, all others go on. Lists of inbound sessions leave damaged
+/// ones out, which are reported here only. An object that is stored again or erased
+/// is whole again.
+///
+/// \param out [], or [{"collection": "inbound_megolm_session", "kind": "damaged",
+/// "count": 2}], to be released with matrixe2ee_string_free(): "damaged" records
+/// were altered, put back to an earlier state, or cannot be told from such;
+/// "missing" ones are gone, "unexpected" ones were deleted or never written.
+///
+/// Errors: STORE_CLOSED, STORE_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_problems(
+    store: *const matrixe2ee_store,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(store)?.problems()) }
+}
+
+/// Copies what is good into a new store, in an SQLite file of its own, which is on
+/// disk when this returns.
+///
+/// For a store that matrixe2ee_store_problems() tells of. What is damaged and does
+/// not keep keys from being used twice is left behind; an account, channel or
+/// outbound session that is damaged here is CORRUPT there, too. After an error,
+/// delete the file. Go on with one of the two stores only and delete the other:
+/// both would use the same message keys. Both have the same data key, which `key`
+/// encrypts in the new file only.
+///
+/// \param path the new file, as UTF-8, which must not exist or be empty.
+/// \param key 32 random bytes; wipe your copy after the call.
+///
+/// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (key_len is not 32),
+/// INVALID_FIELD (the path names no file), ALREADY_EXISTS (the file holds
+/// something), STORE_IN_USE, STORE_CLOSED, STORE_IO.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_store_salvage(
+    store: *const matrixe2ee_store,
+    path: *const c_char,
+    key: *const u8,
+    key_len: usize,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe {
+        perform(err, || {
+            let store = borrow(store)?;
+            store.salvage(text("path", path)?, secret("key", key, key_len)?)
+        })
+    }
+}
+
 /// Opens the store whose records are kept by a backend of the program's own, or
 /// makes a new one if the backend keeps nothing yet.
 ///

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::base::environment::Clock;
+use crate::base::json;
 use crate::error::Result;
 use crate::store::{self, StoreBackend};
 
@@ -97,6 +98,40 @@ impl Store {
     pub fn foreign(backend: Arc<dyn StoreBackend>, key: Vec<u8>) -> Result<Arc<Self>> {
         let key = Zeroizing::new(key);
         Ok(Arc::new(Self { core: store::Store::foreign(backend, &key)? }))
+    }
+
+    /// Reads the whole store and says what is wrong with it.
+    ///
+    /// That takes a few seconds for each million records; other calls go on meanwhile. A damaged
+    /// record is a problem of its object alone: calls that need it answer CORRUPT, all others go
+    /// on. Lists of inbound sessions leave damaged ones out, which are reported here only. An
+    /// object that is stored again or erased is whole again.
+    ///
+    /// Returns `[]`, or `[{"collection": "inbound_megolm_session", "kind": "damaged", "count": 2}]`:
+    /// "damaged" records were altered, put back to an earlier state, or cannot be told from such;
+    /// "missing" ones are gone, "unexpected" ones were deleted or never written. The collection
+    /// tells what the records are about; whose they are cannot be read.
+    ///
+    /// Errors: STORE_CLOSED, STORE_IO.
+    pub fn problems(&self) -> Result<String> {
+        json::to_text(&self.core.problems()?)
+    }
+
+    /// Copies what is good into a new store, in an SQLite file of its own, which is on disk when
+    /// this returns.
+    ///
+    /// For a store that `problems` tells of. What is damaged and does not keep keys from being used
+    /// twice is left behind; an account, channel or outbound session that is damaged here is
+    /// CORRUPT there, too. After an error, delete the file. **Go on with one of the two stores only
+    /// and delete the other**: both would use the same message keys. Both have the same data key,
+    /// which `key` encrypts in the new file only.
+    ///
+    /// `path`: the new file, which must not exist or be empty. `key`: 32 random bytes.
+    ///
+    /// Errors: INVALID_LENGTH, INVALID_FIELD (the path names no file), ALREADY_EXISTS (the file
+    /// holds something), STORE_IN_USE, STORE_CLOSED, STORE_IO.
+    pub fn salvage(&self, path: &str, key: Vec<u8>) -> Result<()> {
+        self.core.salvage(path, &Zeroizing::new(key))
     }
 
     /// Replaces the clock that serves this store and everything opened on it.

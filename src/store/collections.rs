@@ -5,7 +5,9 @@
 
 /// The store's own record, which is not encrypted as the others are.
 pub(super) const HEADER: &str = "vault";
-/// What the other records add up to.
+/// The nodes of the index: which records there must be, and in which version.
+pub(super) const INDEX: &str = "vault_index";
+/// What vouches for the index and the header.
 pub(super) const MANIFEST: &str = "vault_manifest";
 
 /// [user, device].
@@ -56,6 +58,12 @@ pub(crate) const OF_AN_ACCOUNT: [&str; 14] = [
     INBOUND_USES,
 ];
 
+/// Whether the records of a collection keep keys from being used twice, or in the wrong place: an
+/// object whose record is damaged is out of use. What the others lose is worked around.
+pub(super) fn guards_keys(collection: &str) -> bool {
+    ![OUTBOUND_CURRENT, INBOUND_SESSIONS, INBOUND_REPLAYS].contains(&collection)
+}
+
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
-    OF_AN_ACCOUNT.into_iter().chain([HEADER, MANIFEST])
+    OF_AN_ACCOUNT.into_iter().chain([HEADER, MANIFEST, INDEX])
 }

@@ -18,8 +18,8 @@ use super::user_key::{PassphraseParameters, UserKey, cipher};
 use crate::base::environment::RandomBytes;
 use crate::error::{E2eeError, Result};
 
-/// The newest format of a store. 1 had no manifest and knew keys only.
-pub(super) const STORE_FORMAT: u32 = 2;
+/// The newest format of a store. 1 had no manifest and knew keys only, 2 had no index.
+pub(super) const STORE_FORMAT: u32 = 3;
 
 pub(super) const KEY: &[u8] = b"header";
 const KEY_LENGTH: usize = 32;
@@ -101,7 +101,7 @@ impl Header {
         let header: Self = rmp_serde::from_slice(header).map_err(|_| damaged())?;
         let fits_its_format = match header.format {
             1 => header.digest.is_empty() && header.passphrase.is_none(),
-            STORE_FORMAT => header.digest == header.compute_digest()?,
+            2 | STORE_FORMAT => header.digest == header.compute_digest()?,
             _ => false,
         };
         let fits_its_kind = match header.kind.as_str() {
@@ -157,7 +157,7 @@ impl Header {
         if self.format == 1 {
             return Ok(b"libmatrixe2ee store header 1 raw".to_vec());
         }
-        let mut data = b"libmatrixe2ee store header 2 ".to_vec();
+        let mut data = format!("libmatrixe2ee store header {} ", self.format).into_bytes();
         rmp_serde::encode::write(&mut data, &(&self.kind, &self.passphrase))
             .map_err(|_| failed())?;
         Ok(data)
@@ -181,12 +181,13 @@ pub(super) fn draw_data_key(random: &dyn RandomBytes) -> Result<DataKey> {
 pub(super) struct Subkeys {
     pub(super) cipher: XChaCha20Poly1305,
     pub(super) key_hash: KeyHash,
+    /// Of format 2, for the elements of its manifest.
     pub(super) manifest: Hmac<Sha256>,
 }
 
 impl Subkeys {
-    /// The keys of a format. Values have another key in each, so that none of an older format
-    /// passes for one of today's.
+    /// The keys of a format. Values of format 1, which had no manifest, have another key, so that
+    /// none of them passes for one of today's.
     pub(super) fn derive(data_key: &DataKey, format: u32) -> Result<Self> {
         let derivation = Hkdf::<Sha256>::new(None, data_key.as_slice());
         let expand = |label: &[u8]| -> Result<Zeroizing<[u8; KEY_LENGTH]>> {
@@ -197,10 +198,12 @@ impl Subkeys {
         let keyed = |label: &[u8]| -> Result<Hmac<Sha256>> {
             Hmac::new_from_slice(expand(label)?.as_slice()).map_err(|_| failed())
         };
+        let values: &[u8] = match format {
+            1 => b"libmatrixe2ee store values 1",
+            _ => b"libmatrixe2ee store values 2",
+        };
         Ok(Self {
-            cipher: cipher(
-                expand(format!("libmatrixe2ee store values {format}").as_bytes())?.as_slice(),
-            )?,
+            cipher: cipher(expand(values)?.as_slice())?,
             key_hash: KeyHash::new(keyed(b"libmatrixe2ee store keys 1")?),
             manifest: keyed(b"libmatrixe2ee store manifest 1")?,
         })

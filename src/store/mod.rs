@@ -9,7 +9,9 @@ mod batch;
 pub(crate) mod collections;
 pub mod contract;
 mod foreign;
+mod former_manifest;
 mod header;
+mod index;
 mod live;
 mod lock_all;
 mod manifest;
@@ -41,8 +43,7 @@ pub(crate) use lock_all::lock_all;
 pub(crate) use record_key::{RecordKey, RecordPrefix};
 #[allow(unused_imports)]
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
-#[allow(unused_imports)]
-pub(crate) use vault::Vault;
+pub(crate) use vault::{Problem, Vault};
 pub(crate) use write_back::WriteBack;
 
 use crate::base::environment::{
@@ -154,6 +155,21 @@ impl Store {
     pub fn rekey_with_passphrase(&self, passphrase: &str) -> Result<()> {
         self.enter()?;
         self.vault.write_header(UserKey::Passphrase(passphrase))
+    }
+
+    /// Reads the whole store and says what is damaged, missing or too much in it.
+    pub(crate) fn problems(&self) -> Result<Vec<Problem>> {
+        self.enter()?;
+        self.vault.problems()
+    }
+
+    /// Copies what is good into a new SQLite file, which is opened with `key`, 32 bytes.
+    pub fn salvage(&self, path: &str, key: &[u8]) -> Result<()> {
+        self.enter()?;
+        // Before a file is made that nobody could open.
+        let user_key = UserKey::Key(key);
+        user_key.check()?;
+        self.vault.salvage(Box::new(SqliteStore::open(path)?), user_key)
     }
 
     /// Replaces the clock of this store and of everything opened on it.

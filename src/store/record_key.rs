@@ -89,8 +89,9 @@ impl RecordPrefix {
         self.collection
     }
 
-    pub(crate) fn covers(&self, key: &RecordKey) -> bool {
-        self.collection == key.collection && key.bytes.starts_with(&self.bytes)
+    /// Whether a stored key of the collection begins like this.
+    pub(super) fn covers(&self, key: &[u8]) -> bool {
+        key.starts_with(&self.bytes)
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -46,6 +46,23 @@ pub(super) fn state(value: &[u8]) -> Option<[u8; NONCE_LENGTH + TAG_LENGTH]> {
     Some(state)
 }
 
+/// Nonces in any number, from a random one: their last eight bytes count on from there.
+pub(super) struct Nonces(XNonce);
+
+impl Nonces {
+    pub(super) fn after(first: &[u8]) -> Result<Self> {
+        let first = first.try_into().map_err(|_| E2eeError::panic("a nonce has another length"))?;
+        Ok(Self(first))
+    }
+
+    pub(super) fn draw(&mut self) -> XNonce {
+        if let Some(count) = self.0.last_chunk_mut::<8>() {
+            *count = u64::from_be_bytes(*count).wrapping_add(1).to_be_bytes();
+        }
+        self.0
+    }
+}
+
 /// Encrypts and decrypts values.
 pub(super) struct Seal(XChaCha20Poly1305);
 

@@ -27,7 +27,8 @@ const CREATE_TABLE: &str = "CREATE TABLE record (\
     PRIMARY KEY (collection, key)) WITHOUT ROWID";
 
 /// `locking_mode` comes first: set before the first access, it also keeps the
-/// WAL's index out of shared memory.
+/// WAL's index out of shared memory. The log is as long as 1,000 pages before it is carried
+/// over; what a large commit makes of it is given back with the next one.
 const CONNECTION_PRAGMAS: &str = "
     PRAGMA locking_mode = EXCLUSIVE;
     PRAGMA trusted_schema = OFF;
@@ -37,6 +38,7 @@ const CONNECTION_PRAGMAS: &str = "
     PRAGMA temp_store = MEMORY;
     PRAGMA fullfsync = ON;
     PRAGMA checkpoint_fullfsync = ON;
+    PRAGMA journal_size_limit = 4194304;
     PRAGMA synchronous = FULL;";
 
 /// Only another program can hold the file for a moment, such as one that copies it.

@@ -104,6 +104,11 @@ static void store(const matrixe2ee_store *store) {
     REFUSED(matrixe2ee_store_rekey(store, NULL, 32, &error));
     REFUSED(matrixe2ee_store_rekey_with_passphrase(NULL, KEY, 32, &error));
     REFUSED(matrixe2ee_store_rekey_with_passphrase(store, NULL, 32, &error));
+    REFUSED(matrixe2ee_store_problems(NULL, &string_out, &error));
+    REFUSED(matrixe2ee_store_problems(store, NULL, &error));
+    REFUSED(matrixe2ee_store_salvage(NULL, "/nonexistent/s", KEY, 32, &error));
+    REFUSED(matrixe2ee_store_salvage(store, NULL, KEY, 32, &error));
+    REFUSED(matrixe2ee_store_salvage(store, "/nonexistent/s", NULL, 32, &error));
     NULL_2(matrixe2ee_store_set_clock, store, &clock);
     REFUSED(matrixe2ee_store_set_clock(store, &no_function, &error));
     NULL_1(matrixe2ee_store_shut_down, store);

@@ -63,8 +63,16 @@ static void a_store_in_a_file_opens_with_its_key() {
   const Store store = Store::open_sqlite_with_passphrase(path, "a passphrase");
   CHECK(Account::open_existing(store, "@a:a.org", "A").identity_key() == identity_key);
   FAILS(NotFound, Account::open_existing(store, "@a:a.org", "a"));
+  CHECK(store.problems() == "[]");
+  store.salvage(path + "-copy", KEY);
+  FAILS(AlreadyExists, store.salvage(path + "-copy", KEY));
   store.shut_down();
-  for (const char *end : {"", "-lock"}) CHECK(std::remove((path + end).c_str()) == 0);
+  {
+    const Store copy = Store::open_sqlite(path + "-copy", KEY);
+    CHECK(Account::open(copy, "@a:a.org", "A").identity_key() == identity_key);
+    copy.shut_down();
+  }
+  for (const char *end : {"", "-lock", "-copy", "-copy-lock"}) CHECK(std::remove((path + end).c_str()) == 0);
   CHECK(std::remove(folder.c_str()) == 0);
 }
 

@@ -1,9 +1,10 @@
-//! Records that are old, missing or back again are CORRUPT, although each of them is a good one.
+//! Records that are old, missing or back again are CORRUPT when they are used, although each of them
+//! is a good one, and `problems` tells of them.
 //! (A store that was put back as a whole is not noticed.)
 
 use super::at_every_call;
 use super::place::{Fault, Lie, Name};
-use super::world::{STEPS, World, look, say_two_things};
+use super::world::{STEPS, World, look, problems, say_two_things};
 
 /// Alice's store after all steps but the erasing ones and the last.
 fn lived() -> World {
@@ -13,12 +14,15 @@ fn lived() -> World {
         (step.call)(&world).unwrap();
     }
     look(&world).unwrap();
+    assert_eq!(problems(&world).unwrap(), "[]");
     world
 }
 
 fn check(what: &str, world: &World) {
+    let reported = problems(&world.copy());
     match look(world) {
-        Ok(()) => panic!("{what}: nobody noticed"),
+        // It was not needed, or stands for less than it did: then it is reported.
+        Ok(()) => assert_ne!(reported.unwrap(), "[]", "{what}: nobody noticed"),
         Err(error) => assert_eq!(error.name(), "CORRUPT", "{what}: {error}"),
     }
 }
@@ -31,7 +35,24 @@ fn a_record_that_was_rolled_back_removed_or_put_back_is_corrupt() {
     let change = |what: &str, name: &Name, value: Option<Vec<u8>>| {
         let world = world.copy();
         world.alice.put(name.clone(), value);
-        check(&format!("a record of {} was {what}", name.0), &world);
+        let what = format!("a record of {} was {what}", name.0);
+        check(&what, &world.copy());
+        match problems(&world) {
+            // A node of the index that was deleted is no record of anybody's.
+            Ok(list) if list == "[]" => {
+                assert!(what.ends_with("vault_index was put back"), "{what}")
+            }
+            Ok(list) => {
+                // What an old manifest vouches for is not there any more.
+                let is_named = list.contains(&name.0) || name.0 == "vault_manifest";
+                assert!(is_named, "{what}: {list}");
+            }
+            // Without these two there is no store.
+            Err(error) => {
+                assert!(["vault", "vault_manifest"].contains(&name.0.as_str()), "{what}");
+                assert_eq!(error.name(), "CORRUPT", "{what}: {error}");
+            }
+        }
     };
     for name in records.now.keys() {
         change("removed", name, None);

@@ -140,6 +140,17 @@ def test_another_key_takes_the_place_of_the_former_one(path):
         assert keys_in(store) == keys
 
 
+def test_a_store_without_problems_says_so_and_can_be_copied(path, tmp_path):
+    with Store.open_sqlite(path, KEY) as store:
+        keys = keys_in(store)
+        assert store.problems() == []
+        store.salvage(tmp_path / "copy", NEW_KEY)
+        with pytest.raises(E2eeError.AlreadyExists):
+            store.salvage(tmp_path / "copy", NEW_KEY)
+    with Store.open_sqlite(tmp_path / "copy", NEW_KEY) as copy:
+        assert keys_in(copy) == keys
+
+
 def test_a_passphrase_opens_a_store_as_a_key_does(path):
     with Store.open_sqlite_with_passphrase(path, "correct horse") as store:
         keys = keys_in(store)

@@ -1,11 +1,15 @@
 //! Tests of the store room. The contract is the same for every record store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod conversion;
+mod damage;
 mod foreign;
+mod index;
 mod live;
 mod manifest;
 mod other_process;
 mod records;
+mod size;
 mod sqlite;
 mod store;
 mod user_key;
@@ -14,6 +18,7 @@ mod vault;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::collections;
 use super::memory::MemoryStore;
 use super::record_store::{Change, Durability, Entry, RecordStore};
 use crate::base::environment::SystemRandom;
@@ -59,6 +64,17 @@ impl Shared {
 
     fn entries(&self, collection: &str) -> Vec<Entry> {
         self.scan(collection, None, usize::MAX).unwrap()
+    }
+
+    /// Another place with the same records.
+    fn copy(&self) -> Self {
+        let copy = Self::new();
+        for collection in collections::all() {
+            for Entry { key, value } in self.entries(collection) {
+                copy.set(collection, &key, &value);
+            }
+        }
+        copy
     }
 
     fn delete(&self, collection: &'static str, key: &[u8]) {

@@ -272,6 +272,20 @@ fn the_connection_is_set_up_for_durability() {
     assert_eq!(store.pragma("synchronous"), "2");
 }
 
+// Issue 10: the log shrinks.
+#[test]
+fn what_a_large_commit_makes_of_the_log_is_given_back() {
+    const LIMIT: u64 = 4 * 1024 * 1024;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.db");
+    let store = SqliteStore::open(text(&path)).unwrap();
+    let log = || fs::metadata(beside(&path, "-wal")).unwrap().len();
+    store.commit(vec![put("a", b"k", &vec![7; 5 << 22])], Durability::Synced).unwrap();
+    assert!(log() > 4 * LIMIT);
+    store.commit(vec![put("a", b"l", b"1")], Durability::Synced).unwrap();
+    assert!(log() <= LIMIT, "{}", log());
+}
+
 #[test]
 fn dropping_the_store_in_a_forked_child_leaves_the_files_alone() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,16 +1,15 @@
-//! Opening a vault, making it, bringing it to the newest format, and giving it another key.
+//! Opening a vault, making it, and giving it another key.
 
-use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 
-use super::{MANIFEST_KEY, Vault, Written};
+use super::{LastCommit, Vault};
 use crate::base::environment::RandomBytes;
 use crate::error::{E2eeError, Result};
-use crate::store::collections::{MANIFEST, OF_AN_ACCOUNT};
 use crate::store::header::{self, DataKey, Header, STORE_FORMAT, Subkeys};
-use crate::store::manifest::{ElementHash, Known, Manifest};
-use crate::store::record_store::{Change, Durability, RecordStore};
+use crate::store::index::NodeCache;
+use crate::store::manifest::Manifest;
+use crate::store::record_store::{Durability, RecordStore};
 use crate::store::seal::Seal;
 use crate::store::user_key::UserKey;
 
@@ -25,13 +24,15 @@ impl Vault {
         match Header::find(records.as_ref())? {
             Some(header) => {
                 let data_key = header.unwrap(user_key)?;
-                let former = Subkeys::derive(&data_key, header.format())?.cipher;
                 let vault = Self::with(records, data_key, random)?;
                 if header.format() == STORE_FORMAT {
-                    vault.begin(&header)?;
+                    let manifest = Manifest::read(&*vault.records, &vault.seal)?;
+                    manifest.check_header(&header)?;
+                    vault.is_made(&mut *vault.hold_commits()?, manifest);
                 } else {
-                    vault.migrate(&Seal::new(former), user_key)?;
+                    vault.begin_conversion(&header, user_key)?;
                 }
+                vault.convert()?;
                 Ok(vault)
             }
             None if records.is_empty()? => {
@@ -43,52 +44,24 @@ impl Vault {
         }
     }
 
-    fn with(
+    pub(super) fn with(
         records: Box<dyn RecordStore>,
         data_key: DataKey,
         random: Arc<dyn RandomBytes>,
     ) -> Result<Self> {
-        let Subkeys { cipher, key_hash, manifest } = Subkeys::derive(&data_key, STORE_FORMAT)?;
+        let Subkeys { cipher, key_hash, .. } = Subkeys::derive(&data_key, STORE_FORMAT)?;
+        let manifest = Arc::new(Manifest::default());
         Ok(Self {
             records,
             seal: Seal::new(cipher),
             key_hash,
-            element_hash: ElementHash::new(manifest),
             data_key,
             random,
-            written: Mutex::new(Written { manifest: Manifest::default(), uncertain: false }),
-            known: RwLock::new(HashMap::new()),
+            manifest: RwLock::new(Some(manifest.clone())),
+            last_commit: Mutex::new(LastCommit { manifest, is_in_doubt: false }),
+            verified_nodes: NodeCache::default(),
             closed: AtomicBool::new(false),
         })
-    }
-
-    fn begin(&self, header: &Header) -> Result<()> {
-        let manifest = self.read_manifest()?;
-        manifest.check_header(&self.header_element(header))?;
-        self.written()?.manifest = manifest;
-        Ok(())
-    }
-
-    /// From format 1, which had no manifest: what is there now is what must be there. All values
-    /// are encrypted anew, in one commit with the header and the manifest, so that a header of
-    /// format 1 that is put back later opens none of them.
-    fn migrate(&self, former: &Seal, user_key: UserKey<'_>) -> Result<()> {
-        if self.records.get(MANIFEST, MANIFEST_KEY)?.is_some() {
-            return Err(E2eeError::corrupt("the header of the store is older than its manifest"));
-        }
-        let mut changes = Vec::new();
-        for collection in OF_AN_ACCOUNT {
-            self.known_mut().insert(collection, Known::default());
-            self.scan_each(&self.prefix(collection, &[]), |key, value| {
-                let value = former.reopen(collection, key.bytes(), value)?;
-                let nonce = self.draw_nonces(1)?;
-                let value = Some(self.seal.close(collection, key.bytes(), value, &nonce)?);
-                changes.push(Change { collection, key: key.into_bytes(), value });
-                Ok(())
-            })?;
-        }
-        self.note(&changes, &mut self.written()?.manifest);
-        self.commit_header(user_key, changes)
     }
 
     /// Wraps the data key for a user, in one commit: a crash leaves the former header or this one.
@@ -98,22 +71,26 @@ impl Vault {
             let problem = "cannot open a foreign store: derive a key from it yourself";
             return Err(E2eeError::invalid_field("passphrase", problem));
         }
-        self.commit_header(user_key, Vec::new())?;
+        self.commit_header(user_key, Manifest::clone)?;
         // So that the former header is in no file any more; it would go sooner or later.
         let _is_done_all_the_same = self.records.tidy_up();
         Ok(())
     }
 
-    fn commit_header(&self, user_key: UserKey<'_>, mut changes: Vec<Change>) -> Result<()> {
+    pub(super) fn commit_header(
+        &self,
+        user_key: UserKey<'_>,
+        next: impl FnOnce(&Manifest) -> Manifest,
+    ) -> Result<()> {
         // Before the lock: a passphrase takes its time.
         let header = Header::wrap(&self.data_key, user_key, self.random.as_ref())?;
-        let mut written = self.settled()?;
-        written.manifest.set_header(self.header_element(&header));
-        let done = header.change().and_then(|change| {
-            changes.push(change);
-            changes.push(self.manifest_change(&mut written.manifest, &self.draw_nonces(1)?)?);
-            self.records.commit(changes, Durability::Synced)
-        });
-        self.settle(&mut written, done)
+        let mut last = self.hold_commits()?;
+        let mut next = next(&last.manifest);
+        next.set_header(&header);
+        // The manifest itself vouches for the header.
+        let index = self.change_index(&mut next, &[])?;
+        let changes = vec![header.change()?];
+        let nonce = self.draw_nonces(1)?;
+        self.commit_with(&mut last, next, index, changes, &nonce, Durability::Synced)
     }
 }
