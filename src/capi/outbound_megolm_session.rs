@@ -100,7 +100,7 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_create_from_storage(
 ///
 /// Errors: ALREADY_EXISTS (what is stored, or was, may have encrypted since),
 /// WRONG_ROOM (it belongs to another room), WRONG_KEY, INVALID_FIELD (not such a
-/// pickle), CLOCK_FAILED.
+/// pickle), NEWER_FORMAT (of a libolm that is not known yet), CLOCK_FAILED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_from_libolm_pickle(
     account: *const matrixe2ee_account,

@@ -81,7 +81,8 @@ impl OutboundMegolmSession {
     /// would be used twice.
     ///
     /// Errors: ALREADY_EXISTS (what is stored, or was, may have encrypted since), WRONG_ROOM (it
-    /// belongs to another room), WRONG_KEY, INVALID_FIELD, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
+    /// belongs to another room), WRONG_KEY, INVALID_FIELD, NEWER_FORMAT (a libolm that is not known
+    /// yet), CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_libolm_pickle(
         account: &Account,
