@@ -1334,9 +1334,10 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_message_index(
 /// blocked device has {"device": {...}, "withheld": {...}} instead, the content of
 /// m.room_key.withheld; a device whose keys fail their checks has {"device": {...},
 /// "error": {...}}, counts as gone and spoils no other. "device" is the entry as it
-/// was given, or {"user_id": "...", "device_id": "..."} if that is no object or
-/// cannot be read. To be released with matrixe2ee_string_free(). It is secret: it
-/// holds the room key.
+/// was given, or {"user_id": "...", "device_id": "..."} if that is no object, cannot be
+/// read or says that it is another device; without "device_id" if that is so of all
+/// that is listed under the user. To be released with matrixe2ee_string_free(). It is
+/// secret: it holds the room key.
 ///
 /// The keys with which a device is first given a room key are remembered by the
 /// account for good: with others it has the error MISMATCHED_FINGERPRINT, in every

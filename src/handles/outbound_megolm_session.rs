@@ -121,8 +121,9 @@ impl OutboundMegolmSession {
     ///
     /// The keys with which a device is first given a room key are remembered by the account for
     /// good: with others it has the error MISMATCHED_FINGERPRINT, in every room and session.
-    /// `device` is the entry as it was given, or `{"user_id", "device_id"}` if that is no object or
-    /// cannot be read.
+    /// `device` is the entry as it was given, or `{"user_id", "device_id"}` if that is no object,
+    /// cannot be read or says that it is another device; without `device_id` if that is so of all
+    /// that is listed under the user.
     ///
     /// `recipients`: `{"encryption": {content of m.room.encryption}, "history_visibility":
     /// "shared", "members": {"@u:hs": "join"}, "device_keys": {"@u:hs": {"DEVICE": {...}}},
