@@ -61,7 +61,7 @@ pub(crate) const OF_AN_ACCOUNT: [&str; 14] = [
 /// Whether the records of a collection keep keys from being used twice, or in the wrong place: an
 /// object whose record is damaged is out of use. What the others lose is worked around.
 pub(super) fn guards_keys(collection: &str) -> bool {
-    ![OUTBOUND_CURRENT, INBOUND_SESSIONS, INBOUND_REPLAYS].contains(&collection)
+    ![OUTBOUND_CURRENT, INBOUND_SESSIONS, INBOUND_REPLAYS, INBOUND_USES].contains(&collection)
 }
 
 pub(super) fn all() -> impl Iterator<Item = &'static str> {
