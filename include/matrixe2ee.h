@@ -42,8 +42,11 @@
  * Text that is JSON has the shape that the Matrix specification gives it;
  * everything of this library's own has an example beside the function. Repeated
  * keys and deep nesting are refused, and in JSON that is signed, numbers that
- * canonical JSON does not have. An event may have 65,536 bytes, the keys of a
- * device 64 KiB, any other JSON 128 MiB.
+ * canonical JSON does not have. An event may have 65,536 bytes without its
+ * "unsigned", the keys of a device 64 KiB, an answer to /keys/claim 16 MiB, any
+ * other JSON 128 MiB; reading it may take four times its size in memory. Beyond
+ * that it is TOO_LARGE. Where a call takes many of something, what is wrong with
+ * one is said in the answer and spoils no other.
  *
  * SECRETS. Keys go in as pointer and length and are copied; wipe your own copy
  * after the call, with matrixe2ee_wipe(). Wipe, too, what you copy out of
@@ -87,13 +90,13 @@
 
 /// The version of the ABI that this header describes: the program compares it
 /// with what matrixe2ee_abi_version() gives.
-#define MATRIXE2EE_ABI_VERSION 1
+#define MATRIXE2EE_ABI_VERSION 2
 
 /// The version of the library that this header belongs to, in three parts.
 #define MATRIXE2EE_VERSION_MAJOR 0
 
 /// Its second part.
-#define MATRIXE2EE_VERSION_MINOR 1
+#define MATRIXE2EE_VERSION_MINOR 2
 
 /// Its third part.
 #define MATRIXE2EE_VERSION_PATCH 0
@@ -384,7 +387,7 @@ void matrixe2ee_error_free(matrixe2ee_error *error);
 /// that this version does not know. The text is static: do not free it.
 const char *matrixe2ee_status_name(int32_t status);
 
-/// The version of the library that is running, for example "0.1.0". The text
+/// The version of the library that is running, for example "0.2.0". The text
 /// is static: do not free it.
 const char *matrixe2ee_version(void);
 
@@ -436,7 +439,8 @@ matrixe2ee_status matrixe2ee_keys_claim_request(
 /// "failures": ["example.net"]}, to be released with matrixe2ee_string_free().
 /// A device that has no key is absent. One whose key is of no use is named in
 /// "failed": [{"device": {"user_id": "...", "device_id": "..."}, "error":
-/// {...}}], which is there only if there is one.
+/// {...}}], which is there only if there is one; without "device_id" if all that the
+/// answer has of the user is of no use.
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 matrixe2ee_status matrixe2ee_read_keys_claim_response(
@@ -990,8 +994,8 @@ void matrixe2ee_account_free(matrixe2ee_account *account);
 /// matrixe2ee_read_keys_claim_response() gives for the device.
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
-/// UNKNOWN_ALGORITHM, ALREADY_EXISTS (open it with
+/// Errors: INVALID_JSON, INVALID_FIELD (also "partner": the own device), TOO_LARGE,
+/// INVALID_KEY, BAD_SIGNATURE, UNKNOWN_ALGORITHM, ALREADY_EXISTS (open it with
 /// matrixe2ee_olm_channel_create_from_storage() and add a session).
 matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(
     const matrixe2ee_account *account,
@@ -1017,10 +1021,10 @@ matrixe2ee_status matrixe2ee_olm_channel_create_outbound_channel(
 /// device keys that were checked; NULL otherwise.
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
-/// 1), CLOCK_FAILED, ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
-/// and decrypt there).
+/// Errors: INVALID_JSON, INVALID_FIELD (also "partner": the own device), TOO_LARGE,
+/// INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT,
+/// INVALID_MESSAGE (no message type 0 or 1), CLOCK_FAILED, ALREADY_EXISTS (open it with
+/// matrixe2ee_olm_channel_create_from_storage() and decrypt there).
 matrixe2ee_status matrixe2ee_olm_channel_create_from_encrypted_message(
     const matrixe2ee_account *account,
     const char *partner_user_id,
@@ -1061,8 +1065,9 @@ matrixe2ee_status matrixe2ee_olm_channel_create_from_storage(
 /// for another, does not come back: its ratchet would be used twice.
 ///
 /// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, a session
-/// between other devices or of another channel), INVALID_KEY, ALREADY_EXISTS (all of
-/// them were erased here).
+/// between other devices or of another channel, or "partner": the own device),
+/// INVALID_KEY, NEWER_FORMAT (of a libolm that is not known yet), ALREADY_EXISTS (all
+/// of them were erased here).
 matrixe2ee_status matrixe2ee_olm_channel_from_libolm_pickles(
     const matrixe2ee_account *account,
     const char *partner_user_id,
@@ -1161,8 +1166,8 @@ matrixe2ee_status matrixe2ee_olm_channel_encrypt(
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
 /// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed but the answer of
 /// matrixe2ee_olm_channel_should_create_new_session(): ask it), CLOCK_FAILED
-/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
-/// message is to be discarded.
+/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the
+/// ratchet has moved on, and the message is to be discarded.
 matrixe2ee_status matrixe2ee_olm_channel_decrypt(
     const matrixe2ee_olm_channel *channel,
     const char *content,
@@ -1289,7 +1294,7 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_create_from_storage(
 ///
 /// Errors: ALREADY_EXISTS (what is stored, or was, may have encrypted since),
 /// WRONG_ROOM (it belongs to another room), WRONG_KEY, INVALID_FIELD (not such a
-/// pickle), CLOCK_FAILED.
+/// pickle), NEWER_FORMAT (of a libolm that is not known yet), CLOCK_FAILED.
 matrixe2ee_status matrixe2ee_outbound_megolm_session_from_libolm_pickle(
     const matrixe2ee_account *account,
     const char *room_id,
@@ -1329,9 +1334,10 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_message_index(
 /// blocked device has {"device": {...}, "withheld": {...}} instead, the content of
 /// m.room_key.withheld; a device whose keys fail their checks has {"device": {...},
 /// "error": {...}}, counts as gone and spoils no other. "device" is the entry as it
-/// was given, or {"user_id": "...", "device_id": "..."} if that is no object or
-/// cannot be read. To be released with matrixe2ee_string_free(). It is secret: it
-/// holds the room key.
+/// was given, or {"user_id": "...", "device_id": "..."} if that is no object, cannot be
+/// read or says that it is another device; without "device_id" if that is so of all
+/// that is listed under the user. To be released with matrixe2ee_string_free(). It is
+/// secret: it holds the room key.
 ///
 /// The keys with which a device is first given a room key are remembered by the
 /// account for good: with others it has the error MISMATCHED_FINGERPRINT, in every
@@ -1489,8 +1495,9 @@ matrixe2ee_status matrixe2ee_inbound_megolm_session_from_export(
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
 ///
-/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_SENDER,
-/// MISMATCHED_SESSION_ID (another session is stored under its ID).
+/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), NEWER_FORMAT (of a libolm that
+/// is not known yet), INVALID_KEY, WRONG_SENDER, MISMATCHED_SESSION_ID (another session
+/// is stored under its ID).
 matrixe2ee_status matrixe2ee_inbound_megolm_session_from_libolm_pickle(
     const matrixe2ee_account *account,
     const char *room_id,

@@ -39,7 +39,7 @@
 /// End-to-end encryption for Matrix: a thin layer over matrixe2ee.h.
 namespace matrixe2ee {
 
-/// The version of the library that is running, for example "0.1.0": matrixe2ee_version().
+/// The version of the library that is running, for example "0.2.0": matrixe2ee_version().
 inline std::string version() { return matrixe2ee_version(); }
 
 /// The version of its ABI, to be compared with MATRIXE2EE_ABI_VERSION: matrixe2ee_abi_version().

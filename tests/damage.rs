@@ -151,6 +151,10 @@ fn a_flipped_bit_in_any_record_costs_its_object_alone_and_the_rest_is_salvaged()
         for (store, what) in [(&store, "here"), (&copied, "in the copy")] {
             match use_all(store, &lived) {
                 usize::MAX => accounts += 1,
+                // What only told replays is left behind, so that its message can be read again.
+                broken if collection == "inbound_megolm_use" && what == "in the copy" => {
+                    assert_eq!(broken, 0, "{collection}");
+                }
                 broken => assert!(broken <= 2, "{collection}, {what}: {broken}"),
             }
         }

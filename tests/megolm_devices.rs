@@ -135,8 +135,10 @@ fn a_device_with_bad_keys_gets_an_error_instead_of_a_key_and_spoils_no_other() {
     for (requirement, entry, name) in bad_entries(&bob) {
         let session = alice.outbound(None);
         let room = Recipients::of(&[&bob, &carol]).with_keys(BOB, "B", entry.clone());
-        // What is no object, or too much of it, is not given back but named.
-        let is_given_back = entry.is_object() && name != "TOO_LARGE";
+        // What is no object, too much of it or names another device is not given back but named by
+        // its place: nobody takes it for that other device (SEC-1).
+        let names_itself = entry["user_id"] == BOB && entry["device_id"] == "B";
+        let is_given_back = names_itself && name != "TOO_LARGE";
         let entry = if is_given_back { entry } else { json!({ "user_id": BOB, "device_id": "B" }) };
         for _ in 0..2 {
             let lines = keys_to_send(&session, &room);
@@ -149,6 +151,20 @@ fn a_device_with_bad_keys_gets_an_error_instead_of_a_key_and_spoils_no_other() {
             assert!(good["content"]["session_key"].is_string(), "{requirement}");
         }
     }
+}
+
+#[test]
+fn keys_of_another_device_do_not_report_that_device_as_served() {
+    let (alice, bob) = alice_and_bob();
+    let carol = Device::new(CAROL, "C");
+    let session = alice.outbound(None);
+    // The server lists Carol's keys as Bob's.
+    let room = Recipients::of(&[&bob, &carol]).with_keys(BOB, "B", carol.keys());
+    let lines = keys_to_send(&session, &room);
+    let bad = lines.iter().find(|line| line.get("error").is_some()).unwrap();
+    ok(session.mark_as_sent(&json!([bad["device"]]).to_string()));
+    let lines = keys_to_send(&session, &room);
+    assert!(line_of(&lines, &carol)["content"].is_object()); // SEC-1: she has not got it yet
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! Store files of every format open in this version, whole: one file for each format, made by the
-//! version that wrote it, with what was on its way to it at that time. (Security requirements,
-//! "Store durability checklist" 7.)
+//! Store files of every format open in this version, whole: one file for each format, and for each
+//! release since, made by the version that wrote it, with what was on its way to it at that time.
+//! (Security requirements, "Store durability checklist" 7.)
 //!
-//! `MAKE_STORE=format-3 cargo test --test stored_formats` makes the next one, with this version.
+//! `MAKE_STORE=version-0.2 cargo test --test stored_formats` makes the next one, with this version.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;
@@ -100,6 +100,9 @@ fn make(name: &str) {
     )
     .unwrap();
     let of_bob: Vec<Value> = (0..3).map(|_| message(&mut room, "from Bob")).collect();
+    let (user_id, sender_key) = ("@carol:example.net", carol.identity_key());
+    let room_key = room_key.to_string();
+    InboundMegolmSession::from_room_key(&alice.account, user_id, &sender_key, &room_key).unwrap();
     for (index, content) in of_bob[..2].iter().enumerate() {
         inbound.decrypt(&event("@bob:example.com", &format!("$bob{index}"), content)).unwrap();
     }
@@ -114,6 +117,7 @@ fn make(name: &str) {
         "sent_by_alice": sent,
         "room_key_of_alice": lines[0]["content"]["session_key"],
         "sent_by_bob": of_bob,
+        "claimed_by_carol": true,
     });
     alice.store.shut_down().unwrap();
     fs::create_dir_all(folder()).unwrap();
@@ -169,6 +173,25 @@ fn check_rooms(alice: &Device, outbound: &Arc<OutboundMegolmSession>, facts: &Va
     of_bob.decrypt(&event("@bob:example.com", "$bob1", &facts["sent_by_bob"][1])).unwrap();
     let again = event("@bob:example.com", "$another", &facts["sent_by_bob"][1]);
     fails(of_bob.decrypt(&again), "REPLAY");
+    if facts["claimed_by_carol"] == true {
+        check_claims(alice, &of_bob, facts);
+    }
+}
+
+/// What is stored since 0.2: several claims to a session, and the keys by which a device is known.
+fn check_claims(alice: &Device, of_bob: &InboundMegolmSession, facts: &Value) {
+    let copy = event("@carol:example.net", "$copy", &facts["sent_by_bob"][0]);
+    let opened = v(&of_bob.decrypt(&copy).unwrap());
+    assert_eq!(opened["matrixe2ee"]["sender_key"], facts["carol"]); // SEC-44
+    let original = event("@bob:example.com", "$bob0", &facts["sent_by_bob"][0]);
+    let opened = v(&of_bob.decrypt(&original).unwrap());
+    assert_eq!(opened["matrixe2ee"]["sender_fingerprint"], "device_keys"); // SEC-45
+    let mut recipients = facts["recipients"].clone();
+    let other = RawDevice::new("@bob:example.com", "BOB").device_keys();
+    recipients["device_keys"]["@bob:example.com"]["BOB"] = other;
+    let session = OutboundMegolmSession::create(&alice.account, "!other:example.org", None);
+    let lines = session.unwrap().get_session_key_for_sending(&recipients.to_string()).unwrap();
+    assert_eq!(v(&lines)[0]["error"]["name"], "MISMATCHED_FINGERPRINT"); // SEC-4, SEC-7
 }
 
 fn check_channels(account: &Account, facts: &Value) {
@@ -214,6 +237,8 @@ fn the_store_files_of_all_formats_open_and_nothing_in_them_is_lost() {
             Some(entry.unwrap().file_name().to_str()?.strip_suffix(".sqlite")?.to_owned())
         })
         .collect();
-    assert!((1..=3).all(|format| names.contains(&format!("format-{format}"))));
+    for name in ["format-1", "format-2", "format-3", "version-0.2"] {
+        assert!(names.iter().any(|other| other == name), "{name}");
+    }
     names.iter().for_each(|name| check(name));
 }

@@ -234,9 +234,11 @@ void share_room_key(homeserver *server, const struct device *device,
     json_array_foreach(list, index, item) {
         json_t *keys = json_object_get(item, "device");
         const char *user_id = string_in(keys, "user_id");
-        const char *device_id = string_in(keys, "device_id");
+        /* Absent if nothing that is listed under the user can be read. */
+        const char *device_id = json_string_value(json_object_get(keys, "device_id"));
         if (!json_object_get(item, "content")) {
-            tell("   %s sends no room key to %s: %s\n", device->name, device_id,
+            tell("   %s sends no room key to %s of %s: %s\n", device->name,
+                 device_id ? device_id : "any device", user_id,
                  string_in(json_object_get(item, "error"), "detail"));
             continue;
         }

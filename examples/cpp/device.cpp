@@ -133,10 +133,11 @@ void share_room_key(Homeserver &server, const Device &device,
   for (const json &item : list) {
     const json &keys = item.at("device");
     const std::string user_id = string_in(keys, "user_id");
-    const std::string device_id = string_in(keys, "device_id");
+    // Absent if nothing that is listed under the user can be read.
+    const std::string device_id = keys.value("device_id", "any device");
     if (!item.contains("content")) {
-      std::cout << "   " << device.name << " sends no room key to " << device_id << ": "
-                << part(item, {"error", "detail"}) << "\n";
+      std::cout << "   " << device.name << " sends no room key to " << device_id << " of " << user_id
+                << ": " << part(item, {"error", "detail"}) << "\n";
       continue;
     }
     std::string room_key = item.at("content").dump();

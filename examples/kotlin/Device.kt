@@ -181,10 +181,12 @@ fun shareRoomKey(server: Homeserver, device: Device, session: OutboundMegolmSess
     for (item in list) {
         val keys = item.jsonObject.objectIn("device")
         val userId = keys.stringIn("user_id")
-        val deviceId = keys.stringIn("device_id")
+        // Absent if nothing that is listed under the user can be read.
+        val deviceId = if ("device_id" in keys) keys.stringIn("device_id") else "any device"
         val content = item.part("content")?.toString()
         if (content == null) {
-            tell("   ${device.name} sends no room key to $deviceId: ${item.part("error", "detail")}")
+            val problem = item.part("error", "detail")
+            tell("   ${device.name} sends no room key to $deviceId of $userId: $problem")
             continue
         }
         val encrypted = attempt(device, deviceId) {

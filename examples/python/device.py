@@ -139,7 +139,9 @@ def share_room_key(server: Homeserver, device: Device, session: OutboundMegolmSe
     }):
         keys = item["device"]
         if "content" not in item:
-            tell(f"{device.name} sends no room key to {keys['device_id']}: {item['error']['detail']}")
+            # The device ID is absent if nothing that is listed under the user can be read.
+            refused = f"{keys.get('device_id', 'any device')} of {keys['user_id']}"
+            tell(f"{device.name} sends no room key to {refused}: {item['error']['detail']}")
             continue
         try:
             encrypted = channel_to(server, device, keys).encrypt("m.room_key", item["content"])

@@ -175,9 +175,11 @@ pub fn share_room_key(server: &dyn Homeserver, device: &Device, session: &Outbou
     for item in list.as_array().unwrap() {
         let keys = &item["device"];
         let user_id = string_in(keys, "user_id");
-        let device_id = string_in(keys, "device_id");
+        // Absent if nothing that is listed under the user can be read.
+        let device_id = keys["device_id"].as_str().unwrap_or("any device");
         if item["content"].is_null() {
-            println!("   {} sends no room key to {device_id}: {}", device.name, item["error"]);
+            let problem = &item["error"]["detail"];
+            println!("   {} sends no room key to {device_id} of {user_id}: {problem}", device.name);
             continue;
         }
         let Some(channel) = usable(device, device_id, channel_to(server, device, keys)) else {

@@ -156,9 +156,11 @@ func shareRoomKey(_ server: Homeserver, _ device: Device, _ session: OutboundMeg
     for item in try JSON(session.getSessionKeyForSending(recipients: recipients.text)).list {
         let keys = item["device"]
         let userId = try stringIn(keys, "user_id")
-        let deviceId = try stringIn(keys, "device_id")
+        // Absent if nothing that is listed under the user can be read.
+        let deviceId = keys["device_id"].string ?? "any device"
         if item["content"] == .null {
-            tell("   \(device.name) sends no room key to \(deviceId): \(item["error"])")
+            let problem = item["error"]["detail"].string ?? ""
+            tell("   \(device.name) sends no room key to \(deviceId) of \(userId): \(problem)")
             continue
         }
         guard let encrypted = attempt(device, deviceId, {

@@ -8,11 +8,11 @@ use super::strings;
 
 /// The version of the ABI that this header describes: the program compares it
 /// with what matrixe2ee_abi_version() gives.
-pub const MATRIXE2EE_ABI_VERSION: u32 = 1;
+pub const MATRIXE2EE_ABI_VERSION: u32 = 2;
 /// The version of the library that this header belongs to, in three parts.
 pub const MATRIXE2EE_VERSION_MAJOR: u32 = 0;
 /// Its second part.
-pub const MATRIXE2EE_VERSION_MINOR: u32 = 1;
+pub const MATRIXE2EE_VERSION_MINOR: u32 = 2;
 /// Its third part.
 pub const MATRIXE2EE_VERSION_PATCH: u32 = 0;
 
@@ -26,7 +26,7 @@ const _: () = {
     assert!(is(MATRIXE2EE_VERSION_PATCH, env!("CARGO_PKG_VERSION_PATCH")));
 };
 
-/// The version of the library that is running, for example "0.1.0". The text
+/// The version of the library that is running, for example "0.2.0". The text
 /// is static: do not free it.
 #[unsafe(no_mangle)]
 pub extern "C" fn matrixe2ee_version() -> *const c_char {
@@ -102,7 +102,8 @@ pub unsafe extern "C" fn matrixe2ee_keys_claim_request(
 /// "failures": ["example.net"]}, to be released with matrixe2ee_string_free().
 /// A device that has no key is absent. One whose key is of no use is named in
 /// "failed": [{"device": {"user_id": "...", "device_id": "..."}, "error":
-/// {...}}], which is there only if there is one.
+/// {...}}], which is there only if there is one; without "device_id" if all that the
+/// answer has of the user is of no use.
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 #[unsafe(no_mangle)]

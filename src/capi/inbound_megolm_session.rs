@@ -133,8 +133,9 @@ pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_export(
 /// \param out the session, to be released with
 /// matrixe2ee_inbound_megolm_session_free().
 ///
-/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), INVALID_KEY, WRONG_SENDER,
-/// MISMATCHED_SESSION_ID (another session is stored under its ID).
+/// Errors: WRONG_KEY, INVALID_FIELD (not such a pickle), NEWER_FORMAT (of a libolm that
+/// is not known yet), INVALID_KEY, WRONG_SENDER, MISMATCHED_SESSION_ID (another session
+/// is stored under its ID).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_inbound_megolm_session_from_libolm_pickle(
     account: *const matrixe2ee_account,

@@ -26,8 +26,8 @@ pub struct matrixe2ee_olm_channel {
 /// matrixe2ee_read_keys_claim_response() gives for the device.
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, BAD_SIGNATURE,
-/// UNKNOWN_ALGORITHM, ALREADY_EXISTS (open it with
+/// Errors: INVALID_JSON, INVALID_FIELD (also "partner": the own device), TOO_LARGE,
+/// INVALID_KEY, BAD_SIGNATURE, UNKNOWN_ALGORITHM, ALREADY_EXISTS (open it with
 /// matrixe2ee_olm_channel_create_from_storage() and add a session).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_create_outbound_channel(
@@ -66,10 +66,10 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_outbound_channel(
 /// device keys that were checked; NULL otherwise.
 /// \param out the channel, to be released with matrixe2ee_olm_channel_free().
 ///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
-/// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (no message type 0 or
-/// 1), CLOCK_FAILED, ALREADY_EXISTS (open it with matrixe2ee_olm_channel_create_from_storage()
-/// and decrypt there).
+/// Errors: INVALID_JSON, INVALID_FIELD (also "partner": the own device), TOO_LARGE,
+/// INVALID_KEY, UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT,
+/// INVALID_MESSAGE (no message type 0 or 1), CLOCK_FAILED, ALREADY_EXISTS (open it with
+/// matrixe2ee_olm_channel_create_from_storage() and decrypt there).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_encrypted_message(
     account: *const matrixe2ee_account,
@@ -139,8 +139,9 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_from_storage(
 /// for another, does not come back: its ratchet would be used twice.
 ///
 /// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (not such a pickle, a session
-/// between other devices or of another channel), INVALID_KEY, ALREADY_EXISTS (all of
-/// them were erased here).
+/// between other devices or of another channel, or "partner": the own device),
+/// INVALID_KEY, NEWER_FORMAT (of a libolm that is not known yet), ALREADY_EXISTS (all
+/// of them were erased here).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_from_libolm_pickles(
     account: *const matrixe2ee_account,
@@ -292,8 +293,8 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_encrypt(
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, INVALID_KEY, UNKNOWN_ALGORITHM,
 /// NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT (nothing has changed but the answer of
 /// matrixe2ee_olm_channel_should_create_new_session(): ask it), CLOCK_FAILED
-/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the ratchet has moved on, and the
-/// message is to be discarded.
+/// (a first message), INVALID_MESSAGE, MISMATCHED_FINGERPRINT. After the last two the
+/// ratchet has moved on, and the message is to be discarded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_olm_channel_decrypt(
     channel: *const matrixe2ee_olm_channel,

@@ -100,7 +100,7 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_create_from_storage(
 ///
 /// Errors: ALREADY_EXISTS (what is stored, or was, may have encrypted since),
 /// WRONG_ROOM (it belongs to another room), WRONG_KEY, INVALID_FIELD (not such a
-/// pickle), CLOCK_FAILED.
+/// pickle), NEWER_FORMAT (of a libolm that is not known yet), CLOCK_FAILED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_from_libolm_pickle(
     account: *const matrixe2ee_account,
@@ -164,9 +164,10 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_message_index(
 /// blocked device has {"device": {...}, "withheld": {...}} instead, the content of
 /// m.room_key.withheld; a device whose keys fail their checks has {"device": {...},
 /// "error": {...}}, counts as gone and spoils no other. "device" is the entry as it
-/// was given, or {"user_id": "...", "device_id": "..."} if that is no object or
-/// cannot be read. To be released with matrixe2ee_string_free(). It is secret: it
-/// holds the room key.
+/// was given, or {"user_id": "...", "device_id": "..."} if that is no object, cannot be
+/// read or says that it is another device; without "device_id" if that is so of all
+/// that is listed under the user. To be released with matrixe2ee_string_free(). It is
+/// secret: it holds the room key.
 ///
 /// The keys with which a device is first given a room key are remembered by the
 /// account for good: with others it has the error MISMATCHED_FINGERPRINT, in every

@@ -62,7 +62,7 @@ pub fn canonical_json(value: &str) -> Result<String> {
     json::to_canonical_json(&json::parse("value", value, ARGUMENT_LIMIT)?)
 }
 
-/// The version of this library, for example `0.1.0`.
+/// The version of this library, for example `0.2.0`.
 #[cfg_attr(feature = "uniffi", uniffi::export)]
 pub fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()

@@ -105,8 +105,8 @@ impl InboundMegolmSession {
     ///
     /// `pickle`: libolm's base64 text. `pickle_key`: the bytes it was pickled with, of any length.
     ///
-    /// Errors: WRONG_KEY, INVALID_FIELD, INVALID_KEY, WRONG_SENDER, MISMATCHED_SESSION_ID (another
-    /// session has this ID), STORE_CLOSED, STORE_IO.
+    /// Errors: WRONG_KEY, INVALID_FIELD, NEWER_FORMAT (a libolm that is not known yet), INVALID_KEY,
+    /// WRONG_SENDER, MISMATCHED_SESSION_ID (another session has this ID), STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor(default(sender_user_id = None)))]
     pub fn from_libolm_pickle(
         account: &Account,

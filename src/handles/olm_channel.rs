@@ -43,7 +43,8 @@ impl OlmChannel {
     /// `{key_id: key object}`, the device's entry of what `read_keys_claim_response` gives.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD (also `partner`: the account's own device, with which it
-    /// has no channel), INVALID_KEY, BAD_SIGNATURE, UNKNOWN_ALGORITHM, TOO_LARGE, ALREADY_EXISTS (then open it and call `add_outbound_olm_session`), STORE_IO.
+    /// has no channel), INVALID_KEY, BAD_SIGNATURE, UNKNOWN_ALGORITHM, TOO_LARGE, ALREADY_EXISTS
+    /// (then open it and call `add_outbound_olm_session`), STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn create_outbound_channel(
         account: &Account,
@@ -69,8 +70,8 @@ impl OlmChannel {
     /// `partner_fingerprint_key`: what the caller knows from the device's signed keys, else null.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD (also `partner`: the account's own device), INVALID_KEY,
-    /// UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type), TOO_LARGE, ALREADY_EXISTS, CLOCK_FAILED,
-    /// STORE_IO.
+    /// UNKNOWN_ALGORITHM, NOT_ENCRYPTED_FOR_US, UNABLE_TO_DECRYPT, INVALID_MESSAGE (message type),
+    /// TOO_LARGE, ALREADY_EXISTS, CLOCK_FAILED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor(default(partner_device_id = None, partner_fingerprint_key = None)))]
     pub fn create_from_encrypted_message(
         account: &Account,
@@ -125,7 +126,8 @@ impl OlmChannel {
     /// does not come back: its ratchet would be used twice.
     ///
     /// Errors: WRONG_KEY, INVALID_JSON, INVALID_FIELD (also a session between other devices, or of
-    /// another channel; `partner`: the account's own device), NEWER_FORMAT, INVALID_KEY, ALREADY_EXISTS (all of them were erased here), STORE_IO.
+    /// another channel; `partner`: the account's own device), NEWER_FORMAT, INVALID_KEY,
+    /// ALREADY_EXISTS (all of them were erased here), STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_libolm_pickles(
         account: &Account,
@@ -235,7 +237,8 @@ impl OlmChannel {
     /// channel takes over the ID from them only while nobody has given it the device's keys.
     ///
     /// Errors: MISMATCHED_FINGERPRINT (another one is known), INVALID_FIELD (another user or
-    /// identity key; `partner`: the account's own device), INVALID_JSON, INVALID_KEY, BAD_SIGNATURE, TOO_LARGE, STORE_IO.
+    /// identity key; `partner`: the account's own device), INVALID_JSON, INVALID_KEY, BAD_SIGNATURE,
+    /// TOO_LARGE, STORE_IO.
     pub fn set_partner_device_keys(&self, device_keys: &str) -> Result<()> {
         let device_keys = json::parse_object("device_keys", device_keys, DEVICE_LIMIT)?;
         self.core.set_partner_device_keys(&device_keys)

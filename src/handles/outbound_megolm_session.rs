@@ -81,7 +81,8 @@ impl OutboundMegolmSession {
     /// would be used twice.
     ///
     /// Errors: ALREADY_EXISTS (what is stored, or was, may have encrypted since), WRONG_ROOM (it
-    /// belongs to another room), WRONG_KEY, INVALID_FIELD, CLOCK_FAILED, STORE_CLOSED, STORE_IO.
+    /// belongs to another room), WRONG_KEY, INVALID_FIELD, NEWER_FORMAT (a libolm that is not known
+    /// yet), CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_libolm_pickle(
         account: &Account,
@@ -120,8 +121,9 @@ impl OutboundMegolmSession {
     ///
     /// The keys with which a device is first given a room key are remembered by the account for
     /// good: with others it has the error MISMATCHED_FINGERPRINT, in every room and session.
-    /// `device` is the entry as it was given, or `{"user_id", "device_id"}` if that is no object or
-    /// cannot be read.
+    /// `device` is the entry as it was given, or `{"user_id", "device_id"}` if that is no object,
+    /// cannot be read or says that it is another device; without `device_id` if that is so of all
+    /// that is listed under the user.
     ///
     /// `recipients`: `{"encryption": {content of m.room.encryption}, "history_visibility":
     /// "shared", "members": {"@u:hs": "join"}, "device_keys": {"@u:hs": {"DEVICE": {...}}},

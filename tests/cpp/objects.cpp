@@ -14,7 +14,7 @@ static std::string new_folder() {
 }
 
 static void free_functions() {
-  CHECK(version() == "0.1.0" && abi_version() == MATRIXE2EE_ABI_VERSION);
+  CHECK(version() == "0.2.0" && abi_version() == MATRIXE2EE_ABI_VERSION);
   CHECK(status_name(306) == "REPLAY" && status_name(9999) == "UNKNOWN");
   CHECK(canonical_json(R"({"b": 1, "a": "é"})") == R"({"a":"é","b":1})");
   CHECK(member(keys_claim_request(R"({"@b:b.org":["B"]})"), "timeout").empty());

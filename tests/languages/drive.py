@@ -44,6 +44,14 @@ SYNC_PARTS = [("to_device",), ("to_device", "events"), ("rooms",), ("rooms", "jo
               ("device_unused_fallback_key_types",)]
 
 
+def enumerated(values):
+    return {f"NO{number}": value for number, value in enumerate(values)}
+
+
+# Users of whom the server lists what is no devices.
+NO_DEVICES = {f"@no{number}:example.org": value for number, value in enumerate([*VALUES, enumerated(VALUES)])}
+
+
 def among_nonsense(answer):
     """A sync answer with such events before, between and behind those that are there."""
     for part in (answer["to_device"], answer["rooms"]["join"][ROOM]["timeline"]):
@@ -69,9 +77,21 @@ class Homeserver(StandIn):
         super().__init__()
         self.members = members
         self.spoil = lambda answer: answer
+        self.spoil_devices = False
 
     def joined_members(self):
-        return {"joined": {user_id: {} for user_id in self.members}}
+        nobody = NO_DEVICES if self.spoil_devices else {}
+        return {"joined": {user_id: {} for user_id in [*self.members, *nobody]}}
+
+    def keys_query(self, body):
+        answer = super().keys_query(body)
+        if self.spoil_devices:
+            for devices in answer["device_keys"].values():
+                good = next(iter(devices.values()), {})
+                # Also one that calls itself what another is.
+                devices.update(enumerated([*VALUES, good, {"user_id": 5, "device_id": None}]))
+            answer["device_keys"].update(NO_DEVICES)
+        return answer
 
     def sync(self, user_id, device_id):
         return self.spoil(super().sync(user_id, device_id))
@@ -146,6 +166,9 @@ def main():
         # Over the channels and sessions that are there now, in the other order.
         members.reverse()
         everybody_reads(members, everybody_speaks(members, "{} again"))
+        # Among what is no device, from now on: whoever is gone would end the sessions.
+        server.spoil_devices = True
+        everybody_reads(members, everybody_speaks(members, "{}, whoever is listed"))
         # Among what is no event.
         server.spoil = among_nonsense
         everybody_reads(members, everybody_speaks(members, "{}, in spite of all"))

@@ -16,8 +16,10 @@ def test_who_has_the_room_key_reads_what_is_said(room):
         "matrixe2ee": {
             "message_index": 0,
             "session_id": room.outbound.session_id(),
+            "sender_key": room.alice.identity_key,
             "authenticated": True,
             "owner": "known",
+            "sender_fingerprint": "unknown",
             "unauthenticated": [],
         },
     }

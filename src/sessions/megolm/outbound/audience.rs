@@ -43,7 +43,7 @@ pub(super) struct Listed<'a> {
 pub(super) enum Name<'a> {
     /// By its entry as it was given.
     Entry(&'a RawValue),
-    /// By where it was listed, if its entry is none or not fit to be given on.
+    /// By where it was listed, if its entry is none, not fit to be given on, or names another.
     Place {
         user_id: Cow<'a, str>,
         /// Absent if all that is listed under the user is meant.
@@ -175,9 +175,13 @@ impl<'a> Given<'a> {
             // Only what any reader of the answer can read is given back.
             Err(error) => (place, Standing::Refused(error)),
             Ok((entry, code, object)) => {
+                let says = |name: &str| object.get(name).and_then(Value::as_str);
+                let is_named = says("user_id") == Some(&*user_id);
+                // One that calls itself another device must not be taken for that (SEC-1).
+                let is_named = is_named && says("device_id") == Some(&*device_id);
                 let standing = DeviceKeys::read_listed(&user_id, &device_id, &object)
                     .map_or_else(Standing::Refused, |keys| Standing::new(Box::new(keys), code));
-                (Name::Entry(entry), standing)
+                (if is_named { Name::Entry(entry) } else { place }, standing)
             }
         };
         Listed { user_id, device_id, name, standing }
