@@ -161,7 +161,8 @@ impl OutboundState {
     fn recognise(&self, listed: &mut Listed<'_>, known: &mut KnownDevices<'_>) -> Result<()> {
         let Some(keys) = listed.keys() else { return Ok(()) };
         let verdict = match self.share(&listed.user_id, &listed.device_id) {
-            Some(share) if share.is_of(keys) => Ok(()),
+            // Who was only told that he gets no key is not known by it.
+            Some(share) if share.has_key() && share.is_of(keys) => Ok(()),
             Some(share) if share.has_key() && !share.may_be_of(keys) => {
                 Err(known_devices::mismatched())
             }
