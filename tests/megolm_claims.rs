@@ -238,6 +238,25 @@ fn four_users_who_claim_a_session_hide_no_fifth_ones_events() {
 }
 
 #[test]
+fn four_users_who_claim_a_session_from_later_on_do_not_hide_its_beginning() {
+    let story = Story::new();
+    let mut bob = Device::on_disk(BOB, "B");
+    for n in 0..4 {
+        let member = Device::new(&format!("@mallory{n}:example.net"), "M");
+        ok(bob.receive(&member, &story.raw.room_key())); // which has written one message since
+    }
+    assert_eq!(bob.read(&story.event), Err("UNKNOWN_INDEX".to_owned()));
+    // SEC-44: her claim finds no place, and what her key proves is taken all the same
+    assert!(!ok(ok(bob.receive(&story.alice, &story.key)).authenticated()));
+    for _ in 0..2 {
+        let facts = bob.read(&story.event).unwrap();
+        assert_eq!((&facts["owner"], &facts["authenticated"]), (&json!("unknown"), &json!(false)));
+        assert_eq!(error_name(bob.receive(&story.alice, &story.key)), "WRONG_SENDER");
+        bob.reopen();
+    }
+}
+
+#[test]
 fn our_own_session_is_ours_whoever_claimed_it_before() {
     let (alice, mallory) = (Device::new(ALICE, "A"), Device::new(MALLORY, "M"));
     let outbound = alice.outbound(None);
