@@ -189,6 +189,31 @@ fn a_handle_shows_the_claim_of_the_user_it_was_opened_for() {
 }
 
 #[test]
+fn history_is_shared_only_if_all_who_sent_the_key_say_so() {
+    // SEC-59: which of them made the session, nobody can say
+    let says = |story: &Story, shared: bool| {
+        let mut key = story.key.clone();
+        key["shared_history"] = json!(shared);
+        key
+    };
+    for (of_alice, of_mallory) in [(false, true), (true, false), (true, true)] {
+        let story = Story::new();
+        let mut bob = Device::on_disk(BOB, "B");
+        ok(bob.receive(&story.mallory, &says(&story, of_mallory)));
+        ok(bob.receive(&story.alice, &says(&story, of_alice)));
+        let exported = |bob: &Device, sender: Option<&str>| {
+            answer(ok(story.stored(bob, sender)).export_at(None))["shared_history"].clone()
+        };
+        for _ in 0..2 {
+            assert_eq!(exported(&bob, Some(ALICE)), of_alice);
+            assert_eq!(exported(&bob, Some(MALLORY)), of_mallory);
+            assert_eq!(exported(&bob, None), of_alice && of_mallory);
+            bob.reopen();
+        }
+    }
+}
+
+#[test]
 fn one_user_with_many_devices_keeps_nobody_out() {
     let story = Story::new();
     let mut bob = Device::on_disk(BOB, "B");

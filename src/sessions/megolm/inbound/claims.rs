@@ -74,7 +74,7 @@ impl Claim {
         self.owner_user_id.is_some()
     }
 
-    fn is_of(&self, user_id: &str) -> bool {
+    pub(super) fn is_of(&self, user_id: &str) -> bool {
         self.owner_user_id.as_deref() == Some(user_id)
     }
 
@@ -167,6 +167,17 @@ impl Claims {
             )),
             found => Ok(found),
         }
+    }
+
+    /// Whether all who sent the key say that its history may be shared: which of them made the
+    /// session, nobody can say (SEC-59).
+    pub(super) fn agree_to_share_history(&self) -> bool {
+        self.iter().filter(|claim| claim.is_authenticated()).all(|claim| claim.shared_history)
+    }
+
+    /// Whether the session is our own, and nobody else's.
+    pub(super) fn are_of_our_own(&self) -> bool {
+        self.iter().any(|known| known.source == Source::OwnOutbound)
     }
 
     /// Adds a claim; whether that changed anything. `WRONG_SENDER` if it is refused.

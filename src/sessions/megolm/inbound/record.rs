@@ -55,8 +55,8 @@ impl InboundState {
         match claims.add(claim) {
             Ok(false) if ratchet.is_none() => return Ok(None),
             // What a signature proves is the owner's, whoever brought it and whatever he claims: the
-            // owner's events are read with it (SEC-44).
-            Err(_) if ratchet.is_some() && is_signed => {}
+            // owner's events are read with it (SEC-44). What is our own we have ourselves.
+            Err(_) if ratchet.is_some() && is_signed && !claims.are_of_our_own() => {}
             added => drop(added?),
         }
         let ratchet = ratchet.unwrap_or_else(|| self.ratchet.copy());
