@@ -6,7 +6,7 @@ mod rooms;
 #[path = "common/story.rs"]
 mod story;
 
-use matrixe2ee::InboundMegolmSession;
+use matrixe2ee::{InboundMegolmSession, OlmChannel};
 use rooms::*;
 use serde_json::{Value, json};
 use story::{MALLORY, Receive, Story};
@@ -237,6 +237,26 @@ fn one_user_with_many_devices_keeps_nobody_out() {
     for (sender, event) in [(ALICE, &story.event), (MALLORY, &story.copied()), (CAROL, &of_carol)] {
         let owner = ok(ok(story.stored(&bob, Some(sender))).sender_key());
         assert_eq!(bob.read(event).unwrap()["sender_key"], owner);
+    }
+}
+
+#[test]
+fn devices_that_a_server_invents_for_the_owner_keep_out_none_whose_keys_are_known() {
+    let story = Story::new();
+    let mut bob = Device::on_disk(BOB, "B");
+    for n in 0..4 {
+        ok(bob.receive(&Device::new(ALICE, &format!("FAKE{n}")), &story.key));
+    }
+    let upload = answer(story.alice.account.keys_upload_request().map(Option::unwrap));
+    let (id, key) = upload["one_time_keys"].as_object().unwrap().iter().next().unwrap();
+    let (keys, key) = (story.alice.keys().to_string(), json!({ id: key }).to_string());
+    ok(OlmChannel::create_outbound_channel(&bob.account, &keys, &key));
+    ok(bob.receive(&story.alice, &story.key)); // SEC-44, SEC-45
+    for _ in 0..2 {
+        let facts = bob.read(&story.event).unwrap();
+        assert_eq!(facts["sender_key"], story.alice.identity_key());
+        assert_eq!(facts["sender_fingerprint"], "device_keys");
+        bob.reopen();
     }
 }
 

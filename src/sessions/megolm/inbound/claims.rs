@@ -219,12 +219,20 @@ impl Claims {
             return Ok(false);
         };
         let has_one = self.iter().any(|known| known.is_of(user_id));
-        let place = if has_one { None } else { self.surplus() };
+        let place = if has_one { self.weaker(user_id, claim) } else { self.surplus() };
         let place = place.ok_or_else(|| {
             E2eeError::wrong_sender("the session is claimed by as many others as may claim one")
         })?;
         self.0.remove(place);
         Ok(true)
+    }
+
+    /// The weakest claim of a user, if it is weaker than another one of his: a server can invent as
+    /// many devices as there are places.
+    fn weaker(&self, user_id: &str, claim: &Claim) -> Option<usize> {
+        let of_user = self.0.iter().enumerate().rev().filter(|(_, known)| known.is_of(user_id));
+        let weakest = of_user.min_by_key(|(_, known)| known.strength());
+        weakest.filter(|(_, known)| known.strength() < claim.strength()).map(|(place, _)| place)
     }
 
     /// The weakest claim of a user who has several.
