@@ -6,7 +6,7 @@ mod rooms;
 #[path = "common/story.rs"]
 mod story;
 
-use matrixe2ee::InboundMegolmSession;
+use matrixe2ee::{InboundMegolmSession, OlmChannel};
 use rooms::*;
 use serde_json::{Value, json};
 use story::{MALLORY, Receive, Story};
@@ -189,6 +189,31 @@ fn a_handle_shows_the_claim_of_the_user_it_was_opened_for() {
 }
 
 #[test]
+fn history_is_shared_only_if_all_who_sent_the_key_say_so() {
+    // SEC-59: which of them made the session, nobody can say
+    let says = |story: &Story, shared: bool| {
+        let mut key = story.key.clone();
+        key["shared_history"] = json!(shared);
+        key
+    };
+    for (of_alice, of_mallory) in [(false, true), (true, false), (true, true)] {
+        let story = Story::new();
+        let mut bob = Device::on_disk(BOB, "B");
+        ok(bob.receive(&story.mallory, &says(&story, of_mallory)));
+        ok(bob.receive(&story.alice, &says(&story, of_alice)));
+        let exported = |bob: &Device, sender: Option<&str>| {
+            answer(ok(story.stored(bob, sender)).export_at(None))["shared_history"].clone()
+        };
+        for _ in 0..2 {
+            assert_eq!(exported(&bob, Some(ALICE)), of_alice);
+            assert_eq!(exported(&bob, Some(MALLORY)), of_mallory);
+            assert_eq!(exported(&bob, None), of_alice && of_mallory);
+            bob.reopen();
+        }
+    }
+}
+
+#[test]
 fn one_user_with_many_devices_keeps_nobody_out() {
     let story = Story::new();
     let mut bob = Device::on_disk(BOB, "B");
@@ -216,6 +241,26 @@ fn one_user_with_many_devices_keeps_nobody_out() {
 }
 
 #[test]
+fn devices_that_a_server_invents_for_the_owner_keep_out_none_whose_keys_are_known() {
+    let story = Story::new();
+    let mut bob = Device::on_disk(BOB, "B");
+    for n in 0..4 {
+        ok(bob.receive(&Device::new(ALICE, &format!("FAKE{n}")), &story.key));
+    }
+    let upload = answer(story.alice.account.keys_upload_request().map(Option::unwrap));
+    let (id, key) = upload["one_time_keys"].as_object().unwrap().iter().next().unwrap();
+    let (keys, key) = (story.alice.keys().to_string(), json!({ id: key }).to_string());
+    ok(OlmChannel::create_outbound_channel(&bob.account, &keys, &key));
+    ok(bob.receive(&story.alice, &story.key)); // SEC-44, SEC-45
+    for _ in 0..2 {
+        let facts = bob.read(&story.event).unwrap();
+        assert_eq!(facts["sender_key"], story.alice.identity_key());
+        assert_eq!(facts["sender_fingerprint"], "device_keys");
+        bob.reopen();
+    }
+}
+
+#[test]
 fn four_users_who_claim_a_session_hide_no_fifth_ones_events() {
     let story = Story::new();
     let mut bob = Device::on_disk(BOB, "B");
@@ -233,6 +278,25 @@ fn four_users_who_claim_a_session_hide_no_fifth_ones_events() {
         assert_eq!((&facts["owner"], &facts["authenticated"]), (&json!("unknown"), &json!(false)));
         assert_eq!(facts.get("sender_key"), None);
         assert!(!ok(ok(story.stored(&bob, Some(ALICE))).authenticated()));
+        bob.reopen();
+    }
+}
+
+#[test]
+fn four_users_who_claim_a_session_from_later_on_do_not_hide_its_beginning() {
+    let story = Story::new();
+    let mut bob = Device::on_disk(BOB, "B");
+    for n in 0..4 {
+        let member = Device::new(&format!("@mallory{n}:example.net"), "M");
+        ok(bob.receive(&member, &story.raw.room_key())); // which has written one message since
+    }
+    assert_eq!(bob.read(&story.event), Err("UNKNOWN_INDEX".to_owned()));
+    // SEC-44: her claim finds no place, and what her key proves is taken all the same
+    assert!(!ok(ok(bob.receive(&story.alice, &story.key)).authenticated()));
+    for _ in 0..2 {
+        let facts = bob.read(&story.event).unwrap();
+        assert_eq!((&facts["owner"], &facts["authenticated"]), (&json!("unknown"), &json!(false)));
+        assert_eq!(error_name(bob.receive(&story.alice, &story.key)), "WRONG_SENDER");
         bob.reopen();
     }
 }

@@ -168,6 +168,26 @@ fn keys_of_another_device_do_not_report_that_device_as_served() {
 }
 
 #[test]
+fn very_many_users_whose_devices_are_none_keep_the_key_from_nobody() {
+    // SEC-100: as many as a server has that makes users to stop a room
+    let (alice, bob) = alice_and_bob();
+    let mut room = Recipients::of(&[&bob]);
+    for n in 0..20_000 {
+        let user_id = format!("@{n:05}:example.net");
+        room.0["members"][&user_id] = json!("join");
+        room.0["device_keys"][&user_id] = json!(0);
+    }
+    let session = alice.outbound(None);
+    let lines = keys_to_send(&session, &room);
+    assert!(line_of(&lines, &bob)["content"].is_object());
+    let told = lines.iter().filter(|line| line["error"]["name"] == "INVALID_FIELD").count();
+    assert!(told > 1_000 && told + 1 == lines.len(), "{told} of {}", lines.len());
+    // One who had the key and is such a user by now is gone, told or not.
+    room.0["device_keys"][BOB] = json!(0);
+    assert_eq!(expired(session.get_session_key_for_sending(&room.text())), "device_gone");
+}
+
+#[test]
 fn a_device_whose_keys_went_bad_counts_as_gone() {
     let (alice, bob) = alice_and_bob();
     for (requirement, entry, _) in bad_entries(&bob) {

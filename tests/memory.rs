@@ -6,9 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use matrixe2ee::{
-    Account, E2eeError, OutboundMegolmSession, Store, canonical_json, keys_claim_request,
-    read_keys_claim_response, verify_signed_json,
+    Account, E2eeError, InboundMegolmSession, OutboundMegolmSession, Store, canonical_json,
+    keys_claim_request, read_keys_claim_response, verify_signed_json,
 };
+use serde_json::{Value, json};
 
 struct Counting;
 
@@ -95,11 +96,78 @@ fn fields(size: usize, before: &str, value: &str, after: &str) -> String {
     text
 }
 
+/// Keys claimed of one device of each of very many users.
+fn claims_of_many_users() {
+    let users: Vec<String> = (0..50_000).map(|n| format!("@user{n:05}:example.org")).collect();
+    let devices: Vec<String> = users.iter().map(|id| format!(r#"{id:?}:["ABCDEFGHIJ"]"#)).collect();
+    let devices = format!("{{{}}}", devices.join(","));
+    assert!(measure("keys_claim_request", &devices, |text| keys_claim_request(text, None)));
+    let request = keys_claim_request(&devices, None).expect("a request");
+    let key = json!({ "signed_curve25519:AAAAHQ": { "key": "k".repeat(43), "signatures": {} } });
+    let keys: Vec<String> =
+        users.iter().map(|id| format!(r#"{id:?}:{{"ABCDEFGHIJ":{key}}}"#)).collect();
+    let answer = format!(r#"{{"one_time_keys":{{{}}}}}"#, keys.join(","));
+    let read = |text: &str| read_keys_claim_response(&request, text);
+    assert!(measure("claim, many users", &answer, read));
+    let read = |text: &str| read_keys_claim_response(text, r#"{"one_time_keys":{}}"#);
+    assert!(measure("claim, many users, the request", &request, read));
+}
+
+/// Events as members can send them.
+fn events(account: &Account) {
+    let outbound = OutboundMegolmSession::create(account, "!r:x", None).expect("a session");
+    let inbound = InboundMegolmSession::from_outbound_session(&outbound).expect("a session");
+    let id = outbound.session_id().expect("an ID");
+    let list = |size: usize, event: &dyn Fn(usize) -> String| {
+        let mut text = String::from("[");
+        let mut n = 0;
+        while text.len() < size {
+            text.push_str(&event(n));
+            text.push(',');
+            n += 1;
+        }
+        text.pop();
+        text + "]"
+    };
+    let event = |n: usize, room: &str, content: &Value| {
+        let event = json!({ "event_id": format!("$event{n}:example.org"), "content": content,
+            "sender": "@alice:a.org", "room_id": room, "origin_server_ts": 1_700_000_000_000_i64 });
+        event.to_string()
+    };
+    let dense: Value = vec![0; 30_000].into();
+    let relation = json!({ "algorithm": "m.megolm.v1.aes-sha2", "session_id": id,
+        "ciphertext": "", "m.relates_to": dense });
+    let text = list(SIZE * 2, &|n| event(n, "!r:x", &relation));
+    assert!(measure("events, dense relations", &text, |text| inbound.decrypt_many(text)));
+    let contents: Vec<Value> = (0..SIZE * 2 / 65_536)
+        .map(|_| {
+            let content = json!({ "a": vec![0; 20_000] }).to_string();
+            let content = outbound.encrypt("m.x", &content).expect("a content");
+            serde_json::from_str(&content).expect("JSON")
+        })
+        .collect();
+    let text: Vec<String> =
+        contents.iter().enumerate().map(|(n, content)| event(n, "!r:x", content)).collect();
+    let text = format!("[{}]", text.join(","));
+    assert!(measure("events, dense contents", &text, |text| inbound.decrypt_many(text)));
+    assert!(measure("events, dense again", &text, |text| account.decrypt_room_events(text)));
+    let short = "A".repeat(120);
+    let short = |id: &str| json!({ "algorithm": "m.megolm.v1.aes-sha2", "session_id": id, "ciphertext": short });
+    let text = list(SIZE * 2, &|n| event(n, "!r:x", &short(&id)));
+    assert!(measure("events, damaged", &text, |text| inbound.decrypt_many(text)));
+    let text = list(SIZE * 2, &|n| event(n, "!r:x", &short("unknown")));
+    assert!(measure("events, unknown", &text, |text| account.decrypt_room_events(text)));
+    let text = list(SIZE * 2, &|n| event(n, &format!("!room{n}:x"), &short("unknown")));
+    assert!(measure("events, sessions", &text, |text| account.decrypt_room_events(text)));
+}
+
 // One test: what others allocate meanwhile would count.
 #[test]
 fn no_text_costs_more_than_four_times_its_size() {
     let store = Store::in_memory(vec![7; 32]).expect("a store");
     let account = Account::open(&store, "@alice:a.org", "ALICE").expect("an account");
+    claims_of_many_users();
+    events(&account);
     let request = keys_claim_request(r#"{"@a:x":["D"]}"#, None).expect("a request");
     let claim = |text: &str| read_keys_claim_response(&request, text);
     let hostile = ["0,", "[0],", r#"{"a":0},"#, "\"\\u0041\",", "-0,"];

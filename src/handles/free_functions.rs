@@ -13,7 +13,7 @@ use crate::sessions::olm;
 #[cfg_attr(feature = "uniffi", uniffi::export(default(timeout_ms = None)))]
 pub fn keys_claim_request(devices: &str, timeout_ms: Option<u64>) -> Result<String> {
     check_not_in_callback()?;
-    olm::keys_claim_request(&json::parse_object("devices", devices, ARGUMENT_LIMIT)?, timeout_ms)
+    olm::keys_claim_request(devices, timeout_ms)
 }
 
 /// The usable keys of an answer to `/keys/claim`, and the servers that failed:
@@ -31,8 +31,7 @@ pub fn keys_claim_request(devices: &str, timeout_ms: Option<u64>) -> Result<Stri
 #[cfg_attr(feature = "uniffi", uniffi::export)]
 pub fn read_keys_claim_response(request: &str, response: &str) -> Result<String> {
     check_not_in_callback()?;
-    let request = json::parse_object("request", request, ARGUMENT_LIMIT)?;
-    olm::read_keys_claim_response(&request, response)
+    olm::read_keys_claim_response(request, response)
 }
 
 /// Verifies one signature of a JSON object; returning means that it holds.

@@ -22,7 +22,9 @@ pub(crate) use limits::{
 };
 pub(crate) use raw::{RawObject, parse_raw_list, raw_text};
 pub(crate) use signed::{add_signature, verify_signature};
-pub(crate) use strict::{parse, parse_field, parse_list, parse_object, to_text, to_text_of};
+pub(crate) use strict::{
+    parse, parse_field, parse_list, parse_object, to_raw, to_text, to_text_of,
+};
 
 /// A JSON object.
 pub(crate) type Object = serde_json::Map<String, serde_json::Value>;

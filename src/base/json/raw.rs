@@ -86,6 +86,18 @@ impl<'a> RawObject<'a> {
         self.has_unreadable_name
     }
 
+    /// Refuses an object of the caller's own that has a name which is no text.
+    pub(crate) fn check_names(&self, what: &str) -> Result<()> {
+        if self.has_unreadable_name {
+            return Err(E2eeError::invalid_json(format!("{what} has a name that is no text")));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn fields(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+        &self.fields
+    }
+
     pub(crate) fn into_fields(self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
         self.fields
     }

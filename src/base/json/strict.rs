@@ -5,6 +5,7 @@ use std::mem::size_of;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
 use super::Object;
@@ -70,6 +71,13 @@ pub(crate) fn parse_list(what: &str, text: &str, limit: usize) -> Result<Vec<Val
 pub(crate) fn to_text(value: &impl serde::Serialize) -> Result<String> {
     traces::leave();
     serde_json::to_string(value)
+        .map_err(|_| E2eeError::invalid_json("the value cannot be written as JSON"))
+}
+
+/// Writes JSON text that will stand in another one, or be read again.
+pub(crate) fn to_raw(value: &impl serde::Serialize) -> Result<Box<RawValue>> {
+    traces::leave();
+    serde_json::value::to_raw_value(value)
         .map_err(|_| E2eeError::invalid_json("the value cannot be written as JSON"))
 }
 

@@ -21,8 +21,8 @@ const READ_AT_ONCE: usize = 64;
 const SHORTEST_PIECE: usize = 32;
 const LONGEST_PIECE: usize = 512;
 
-/// An event and its place in the list.
-type Placed<T> = (usize, T);
+/// An event and its place in the list. There may be very many, on their way from list to list.
+type Placed<T> = (usize, Box<T>);
 
 /// The events of one session.
 struct Part<'a> {
@@ -69,14 +69,14 @@ pub fn decrypt_room_events(
             .then(a.message_index().cmp(&b.message_index()))
             .then(a_place.cmp(b_place))
     });
-    let mut sessions: Vec<(InboundMegolmSession, Vec<Placed<Encrypted>>)> = Vec::new();
+    let mut sessions: Vec<(Box<InboundMegolmSession>, Vec<Placed<Encrypted>>)> = Vec::new();
     for (place, event) in read {
         match sessions.last_mut() {
             Some((session, events)) if session.is_of(&event) => events.push((place, event)),
             _ => {
                 let session =
                     InboundMegolmSession::named(account, &event.room_id, &event.session_id, None);
-                sessions.push((session, vec![(place, event)]));
+                sessions.push((Box::new(session), vec![(place, event)]));
             }
         }
     }
@@ -84,12 +84,8 @@ pub fn decrypt_room_events(
     sessions.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
     let (sessions, events): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
     let mut parts = Vec::with_capacity(sessions.len());
-    let locked = lock_all(
-        account.vault(),
-        &sessions,
-        |session| &*session.shared,
-        InboundMegolmSession::load,
-    )?;
+    let locked =
+        lock_all(account.vault(), &sessions, |session| &*session.shared, |session| session.load())?;
     for ((session, events), state) in sessions.iter().zip(events).zip(locked) {
         match state {
             Ok(state) => {
@@ -130,7 +126,9 @@ fn read_all(events: &[&RawValue]) -> Result<(Results, Vec<Placed<Encrypted>>)> {
     results.resize_with(events.len(), || None);
     let chunks = events.chunks(READ_AT_ONCE).collect();
     let read = parallel::map(chunks, events.len(), |chunk: &[&RawValue]| {
-        let read = |event: &&RawValue| Encrypted::read(&json::parse_event("event", event.get())?);
+        let read = |event: &&RawValue| {
+            Encrypted::read(&json::parse_event("event", event.get())?).map(Box::new)
+        };
         chunk.iter().map(read).collect::<Vec<_>>()
     })?;
     let mut encrypted = Vec::with_capacity(events.len());
@@ -204,12 +202,12 @@ impl Part<'_> {
 }
 
 impl Piece<'_> {
-    fn open(self) -> Vec<Placed<Result<Opened>>> {
+    fn open(self) -> Vec<(usize, Result<Opened>)> {
         let Self { facts, mut session, .. } = self;
         let session: &mut InboundGroupSession = match &mut session {
             Ratchet::Own(session) => session,
             Ratchet::Copy(session) => session,
         };
-        self.events.into_iter().map(|(place, event)| (place, facts.open(session, event))).collect()
+        self.events.into_iter().map(|(place, event)| (place, facts.open(session, *event))).collect()
     }
 }

@@ -74,7 +74,7 @@ impl Claim {
         self.owner_user_id.is_some()
     }
 
-    fn is_of(&self, user_id: &str) -> bool {
+    pub(super) fn is_of(&self, user_id: &str) -> bool {
         self.owner_user_id.as_deref() == Some(user_id)
     }
 
@@ -169,6 +169,17 @@ impl Claims {
         }
     }
 
+    /// Whether all who sent the key say that its history may be shared: which of them made the
+    /// session, nobody can say (SEC-59).
+    pub(super) fn agree_to_share_history(&self) -> bool {
+        self.iter().filter(|claim| claim.is_authenticated()).all(|claim| claim.shared_history)
+    }
+
+    /// Whether the session is our own, and nobody else's.
+    pub(super) fn are_of_our_own(&self) -> bool {
+        self.iter().any(|known| known.source == Source::OwnOutbound)
+    }
+
     /// Adds a claim; whether that changed anything. `WRONG_SENDER` if it is refused.
     pub(super) fn add(&mut self, claim: Claim) -> Result<bool> {
         if let Some(own) = self.iter_mut().find(|known| known.source == Source::OwnOutbound) {
@@ -208,12 +219,20 @@ impl Claims {
             return Ok(false);
         };
         let has_one = self.iter().any(|known| known.is_of(user_id));
-        let place = if has_one { None } else { self.surplus() };
+        let place = if has_one { self.weaker(user_id, claim) } else { self.surplus() };
         let place = place.ok_or_else(|| {
             E2eeError::wrong_sender("the session is claimed by as many others as may claim one")
         })?;
         self.0.remove(place);
         Ok(true)
+    }
+
+    /// The weakest claim of a user, if it is weaker than another one of his: a server can invent as
+    /// many devices as there are places.
+    fn weaker(&self, user_id: &str, claim: &Claim) -> Option<usize> {
+        let of_user = self.0.iter().enumerate().rev().filter(|(_, known)| known.is_of(user_id));
+        let weakest = of_user.min_by_key(|(_, known)| known.strength());
+        weakest.filter(|(_, known)| known.strength() < claim.strength()).map(|(place, _)| place)
     }
 
     /// The weakest claim of a user who has several.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 use vodozemac::megolm::{DecryptionError, InboundGroupSession, MegolmMessage};
 
 use super::claims::{Claim, Claims};
@@ -20,9 +21,10 @@ use crate::store::{RecordKey, RecordPrefix};
 pub struct Decrypted {
     #[serde(rename = "type")]
     event_type: String,
-    content: Object,
+    /// As text: `0,` is two bytes there and 64 as a value, and a batch may hold very many.
+    content: Box<RawValue>,
     room_id: String,
-    matrixe2ee: Facts,
+    matrixe2ee: Box<Facts>,
 }
 
 impl fmt::Debug for Decrypted {
@@ -53,7 +55,7 @@ pub(super) struct Encrypted {
     pub(super) session_id: String,
     /// `None` if the ciphertext is none.
     message: Option<MegolmMessage>,
-    relates_to: Option<Value>,
+    relates_to: Option<Box<RawValue>>,
 }
 
 /// An event after its decryption, before the replay check.
@@ -115,7 +117,7 @@ impl Encrypted {
             message: json::decode_base64("ciphertext", ciphertext)
                 .ok()
                 .and_then(|bytes| MegolmMessage::from_bytes(&bytes).ok()),
-            relates_to: content.get("m.relates_to").cloned(),
+            relates_to: content.get("m.relates_to").map(json::to_raw).transpose()?,
         })
     }
 
@@ -203,14 +205,15 @@ impl<'a> SessionFacts<'a> {
         content.remove("m.relates_to");
         let mut unauthenticated = Vec::new();
         if let Some(relates_to) = encrypted.relates_to {
+            let relates_to = json::parse("m.relates_to", relates_to.get(), EVENT_LIMIT)?;
             content.insert("m.relates_to".to_owned(), relates_to);
             unauthenticated.push("m.relates_to");
         }
         let event = Decrypted {
             event_type,
-            content,
+            content: json::to_raw(&content)?,
             room_id: encrypted.room_id,
-            matrixe2ee: Facts {
+            matrixe2ee: Box::new(Facts {
                 message_index,
                 session_id: encrypted.session_id,
                 sender_key: claim.map(|claim| claim.sender_key.to_base64()),
@@ -219,7 +222,7 @@ impl<'a> SessionFacts<'a> {
                 sender_fingerprint: claim
                     .map_or(FingerprintStatus::Unknown, |claim| claim.fingerprint),
                 unauthenticated,
-            },
+            }),
         };
         let key = replay::key(self.uses, &encrypted.sender, message_index);
         let old_key = self.old_uses.map(|uses| replay::old_key(uses, message_index));

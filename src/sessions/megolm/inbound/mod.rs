@@ -172,6 +172,7 @@ impl InboundMegolmSession {
         let _entered = self.enter()?;
         let state = self.state()?;
         let claim = self.claim(&state)?;
+        let is_asked_for = self.opened_for.as_deref().is_some_and(|user_id| claim.is_of(user_id));
         // On a copy: exporting ahead moves a ratchet, and this is no change of the session.
         let mut copy = state.ratchet.copy().session;
         let first_known = copy.first_known_index();
@@ -191,7 +192,8 @@ impl InboundMegolmSession {
             sender_key: claim.sender_key.to_base64(),
             session_id: &self.session_id,
             session_key: zeroize::Zeroizing::new(key.to_base64()),
-            shared_history: claim.shared_history,
+            shared_history: claim.shared_history
+                && (is_asked_for || state.claims.agree_to_share_history()),
         })
     }
 

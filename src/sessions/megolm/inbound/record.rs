@@ -43,6 +43,7 @@ impl InboundState {
     /// With the best of another copy and its claim. Nothing if that is what is stored.
     pub(super) fn merged(&self, ratchet: KnownRatchet, claim: Claim) -> Result<Option<Self>> {
         let old_uses = self.old_uses.clone();
+        let is_signed = ratchet.signed_from.is_some();
         let ratchet = match self.ratchet.merge(ratchet)? {
             Merged::Replaced(ratchet) => {
                 return Ok(Some(Self { old_uses, ..Self::new(ratchet, claim) }));
@@ -51,8 +52,12 @@ impl InboundState {
             Merged::Kept => None,
         };
         let mut claims = self.claims.clone();
-        if !claims.add(claim)? && ratchet.is_none() {
-            return Ok(None);
+        match claims.add(claim) {
+            Ok(false) if ratchet.is_none() => return Ok(None),
+            // What a signature proves is the owner's, whoever brought it and whatever he claims: the
+            // owner's events are read with it (SEC-44). What is our own we have ourselves.
+            Err(_) if ratchet.is_some() && is_signed && !claims.are_of_our_own() => {}
+            added => drop(added?),
         }
         let ratchet = ratchet.unwrap_or_else(|| self.ratchet.copy());
         Ok(Some(Self { ratchet, claims, old_uses, fingerprints_asked: None, has_gained: false }))

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::OutboundMegolmSession;
 use super::audience::{Audience, Listed, NO_OLM, Name, Standing};
 use super::record::{self, Notice, OutboundState, PendingKey, Share, ShareStatus};
-use super::unchanged::Answered;
+use super::unchanged::{self, Answered};
 use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
@@ -40,10 +40,22 @@ struct RoomKeyContent<'a> {
 }
 
 fn answered(recipients: [u8; 32], lines: &[Line<'_>]) -> Result<Option<Answered>> {
-    let without_keys = lines.iter().filter(|line| line.content.is_none()).map(json::to_text);
-    let without_keys: Vec<_> = without_keys.collect::<Result<_>>()?;
-    let keys_are_sent = without_keys.len() == lines.len();
-    Ok(Answered::new(recipients, without_keys.join(","), keys_are_sent))
+    let mut without_keys = String::new();
+    let mut keys_are_sent = true;
+    for line in lines {
+        if line.content.is_some() {
+            keys_are_sent = false;
+            continue;
+        }
+        if !without_keys.is_empty() {
+            without_keys.push(',');
+        }
+        without_keys.push_str(&json::to_text(line)?);
+        if without_keys.len() > unchanged::LONGEST {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Answered::new(recipients, without_keys, keys_are_sent)))
 }
 
 impl OutboundMegolmSession {
@@ -161,7 +173,8 @@ impl OutboundState {
     fn recognise(&self, listed: &mut Listed<'_>, known: &mut KnownDevices<'_>) -> Result<()> {
         let Some(keys) = listed.keys() else { return Ok(()) };
         let verdict = match self.share(&listed.user_id, &listed.device_id) {
-            Some(share) if share.is_of(keys) => Ok(()),
+            // Who was only told that he gets no key is not known by it.
+            Some(share) if share.has_key() && share.is_of(keys) => Ok(()),
             Some(share) if share.has_key() && !share.may_be_of(keys) => {
                 Err(known_devices::mismatched())
             }

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use super::record::{OutboundState, Share, ShareStatus};
 use crate::error::Result;
 
-/// How much of an answer is kept.
-const LONGEST: usize = 65_536;
+/// How much of an answer is kept, in bytes: none of a longer one.
+pub(super) const LONGEST: usize = 65_536;
 
 /// What `get_session_key_for_sending` has answered last. It stays right until a call changes whom
 /// the session is for or what is withheld; it holds no key, which is kept nowhere but in its share.
@@ -25,13 +25,8 @@ impl Answered {
         Sha256::digest(recipients).into()
     }
 
-    pub(super) fn new(
-        recipients: [u8; 32],
-        without_keys: String,
-        keys_are_sent: bool,
-    ) -> Option<Self> {
-        let is_short = without_keys.len() <= LONGEST;
-        is_short.then_some(Self { recipients, without_keys, keys_are_sent })
+    pub(super) fn new(recipients: [u8; 32], without_keys: String, keys_are_sent: bool) -> Self {
+        Self { recipients, without_keys, keys_are_sent }
     }
 }
 
