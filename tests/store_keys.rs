@@ -157,7 +157,9 @@ fn every_single_record_that_is_deleted_altered_swapped_or_put_back_is_noticed() 
             drop(open);
             changed += 1;
             let error = look(&copy).expect_err(&change);
-            assert_eq!(error.name(), "CORRUPT", "{change}: {error}");
+            // Another record in place of the header may look like that of a later version.
+            let is_header = collection == "vault" && error.name() == "NEWER_FORMAT";
+            assert!(is_header || error.name() == "CORRUPT", "{change}: {error}");
         }
     }
     assert!(changed > all.len() * 4);

@@ -18,7 +18,8 @@ const WANTED_COST: usize = 64;
 
 /// Users with what belongs to each, in order. Nearly all have one or two devices, for which a map of
 /// each user's own would be large.
-type ByUser<'a, T> = Vec<(Cow<'a, str>, Vec<T>)>;
+type ByUser<'a, T> = Vec<OfUser<'a, T>>;
+type OfUser<'a, T> = (Cow<'a, str>, Vec<T>);
 
 #[derive(serde::Serialize)]
 struct Request<'a> {
@@ -29,7 +30,7 @@ struct Request<'a> {
 }
 
 fn in_maps<S: Serializer>(
-    users: &[(Cow<'_, str>, Vec<(impl Serialize, impl Serialize)>)],
+    users: &[OfUser<'_, (impl Serialize, impl Serialize)>],
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
     struct Map<'a, K, V>(&'a [(K, V)]);
