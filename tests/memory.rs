@@ -109,6 +109,18 @@ fn claims_of_many_users() {
     let answer = format!(r#"{{"one_time_keys":{{{}}}}}"#, keys.join(","));
     let read = |text: &str| read_keys_claim_response(&request, text);
     assert!(measure("claim, many users", &answer, read));
+    let bad: Vec<String> =
+        users.iter().map(|id| format!(r#"{id:?}:{{"ABCDEFGHIJ":{{"a:b":0}}}}"#)).collect();
+    let last = format!(r#""@z:z":{{"ABCDEFGHIJ":{key}}}"#);
+    let bad = format!(r#"{{"one_time_keys":{{{},{last}}}}}"#, bad.join(","));
+    let with_last = request.replacen("}}}", r#"},"@z:z":{"ABCDEFGHIJ":"signed_curve25519"}}}"#, 1);
+    let read = |text: &str| {
+        let found = read_keys_claim_response(&with_last, text)?;
+        assert!(found.contains("AAAAHQ"), "the bad ones spoil no other");
+        assert!(found.matches(r#""error""#).count() > 1_000, "and are named");
+        Ok(())
+    };
+    assert!(measure("claim, many users, bad keys", &bad, read));
     let read = |text: &str| read_keys_claim_response(text, r#"{"one_time_keys":{}}"#);
     assert!(measure("claim, many users, the request", &request, read));
 }

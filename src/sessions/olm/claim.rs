@@ -15,6 +15,8 @@ const KEY_ALGORITHM: &str = "signed_curve25519";
 const ANSWER_PER_DEVICE: usize = 1024;
 /// What a device costs in a request that is written.
 const WANTED_COST: usize = 64;
+/// What one costs whose key is of no use, with its line in what is written.
+const FAILED_COST: usize = 640;
 
 /// Users with what belongs to each, in order. Nearly all have one or two devices, for which a map of
 /// each user's own would be large.
@@ -125,7 +127,7 @@ pub fn read_keys_claim_response(request: &str, response: &str) -> Result<String>
         let devices = match RawObject::read("one_time_keys", devices, &part) {
             Ok(devices) => devices,
             Err(error) => {
-                claimed.fail(user_id, None, error);
+                claimed.fail(user_id, None, error, &part);
                 continue;
             }
         };
@@ -137,7 +139,7 @@ pub fn read_keys_claim_response(request: &str, response: &str) -> Result<String>
             match usable_key(keys, &part) {
                 Ok(None) => {}
                 Ok(Some(key)) => usable.push((device_id, key)),
-                Err(error) => claimed.fail(user_id.clone(), Some(device_id), error),
+                Err(error) => claimed.fail(user_id.clone(), Some(device_id), error, &part),
             }
         }
         if !usable.is_empty() {
@@ -151,7 +153,17 @@ pub fn read_keys_claim_response(request: &str, response: &str) -> Result<String>
 }
 
 impl<'a> Claimed<'a> {
-    fn fail(&mut self, user_id: Cow<'a, str>, device_id: Option<Cow<'a, str>>, error: E2eeError) {
+    /// Names a device as long as there is room for it: an answer may have nothing but these.
+    fn fail(
+        &mut self,
+        user_id: Cow<'a, str>,
+        device_id: Option<Cow<'a, str>>,
+        error: E2eeError,
+        allowance: &Allowance,
+    ) {
+        if allowance.take("response", FAILED_COST).is_err() {
+            return;
+        }
         self.failed.push(Failed { device: DeviceName { user_id, device_id }, error });
     }
 }
