@@ -277,7 +277,7 @@ static int fine(matrixe2ee_status (*call)(matrixe2ee_error **err)) {
 
 /* A failure at every call in turn, of get, scan and commit; first none, to count them. */
 static void every_call_fails_in_turn(enum mischief mischief, int sticky) {
-    int calls = 0;
+    int calls = 0, struck = 0;
     for (int at = -1; at < calls; at++) {
         close_handles();
         bad.mischief = at < 0 ? NONE : mischief, bad.at = at, bad.sticky = sticky, bad.calls = 0;
@@ -285,7 +285,10 @@ static void every_call_fails_in_turn(enum mischief mischief, int sticky) {
         if (all) all &= fine(say_to_bob) & fine(say_to_room) & fine(list) & fine(create_another);
         if (all) all &= fine(say_to_bob) & fine(say_to_room);
         if (at < 0) calls = bad.calls;
-        CHECK(calls > 10 && all == (at < 0));
+        /* There may be a call less than the first time: what was read before is not read again. */
+        int fails = at >= 0 && bad.calls > at;
+        struck += fails;
+        CHECK(calls > 10 && all == !fails);
         /* What has failed works again, with the same handles if there are any, and with new ones. */
         bad.mischief = NONE;
         for (int round = 0; round < 2; round++) {
@@ -298,6 +301,16 @@ static void every_call_fails_in_turn(enum mischief mischief, int sticky) {
             OK(create_another(&error));
         }
     }
+    CHECK(struck > 10 && struck > calls / 2);
+}
+
+/* A list leaves out what is damaged, if it is not the index that is. */
+static void list_damaged(void) {
+    char *sessions;
+    matrixe2ee_status status = matrixe2ee_account_list_sessions(bad.account, NULL, &sessions, NULL);
+    CHECK(status == MATRIXE2EE_STATUS_CORRUPT ||
+          (status == MATRIXE2EE_STATUS_OK && strcmp(sessions, "[]") == 0));
+    matrixe2ee_string_free(sessions);
 }
 
 /* An answer that is wrong is noticed when it is read. */
@@ -328,7 +341,8 @@ static void wrong_answers(void) {
         close_handles();
         OK(open_handles(&error)); /* The account is read, but nothing is listed yet. */
         bad.mischief = cases[i].mischief;
-        if (in_scan) EXPECT(cases[i].answer, list(&error));
+        if (cases[i].answer == MATRIXE2EE_STATUS_CORRUPT) list_damaged();
+        else if (in_scan) EXPECT(cases[i].answer, list(&error));
         bad.mischief = NONE;
         close_handles();
         bad.mischief = cases[i].mischief;
