@@ -27,6 +27,7 @@ pub fn run(store: &str) {
             child.forget_handles();
         }
         let last = matches!(command.op, Op::ShutDown);
+        power::mark(store);
         let result = child.execute(command.op).map_err(|error| parse(&error.to_json()));
         let answer = Answer { id: command.id, result, log: power::log_length(store) };
         write_line(&mut output, &serde_json::to_string(&answer).unwrap());

@@ -12,7 +12,6 @@ use super::protocol::{Answer, Command, OPENING};
 use super::statistics::Statistics;
 use super::world::{Outcome, Task, World};
 
-const SHUT_DOWN: &str = "ShutDown";
 /// How many lines a failure shows.
 const SHOWN_LINES: usize = 40;
 const SHOWN_LENGTH: usize = 600;
@@ -116,6 +115,7 @@ impl<'a> Driver<'a> {
         // Opening syncs what is left of the log, and closes again if the store has its other key:
         // then the log is carried over.
         self.log = power::log_length(self.store);
+        power::mark(self.store);
         let mut process = Process::start(self.test, self.store);
         match process.read_line()?.as_str() {
             OPENING => Ok(process),
@@ -207,9 +207,7 @@ impl<'a> Driver<'a> {
 
     fn killed(&mut self, during: &str) {
         self.lines.push(format!("killed during {during}"));
-        // While the store is shut down, the log is carried over: it is on disk by then.
-        if during != SHUT_DOWN
-            && self.moments.random_bool(0.5)
+        if self.moments.random_bool(0.5)
             && let Some(how) = power::fail(self.store, self.log, &mut self.moments)
         {
             self.statistics.power_failures += 1;

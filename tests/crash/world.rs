@@ -116,8 +116,8 @@ impl World {
         let first = tasks.len();
         for _ in 0..self.rng.random_range(4..16) {
             let more = match self.rng.random_range(0..100) {
-                0..2 => vec![self.rekey_task()],
-                2..45 => self.olm_tasks(),
+                0..4 => vec![self.rekey_task()],
+                4..45 => self.olm_tasks(),
                 45..55 => vec![self.upload_task()],
                 55..78 => self.outbound_tasks(),
                 _ => self.inbound_tasks(),
