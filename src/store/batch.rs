@@ -1,17 +1,22 @@
 //! Changes that are committed together.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::record_key::RecordKey;
+use super::record_key::{RecordKey, RecordPrefix};
 use super::record_store::Durability;
 use super::seal;
 use crate::error::Result;
 
-/// Changes that are committed together, in their order.
+/// Changes that are committed together: the last one of each record.
 pub(crate) struct Batch {
     pub(super) changes: Vec<Pending>,
     pub(super) durability: Durability,
+    /// Where each record stands among the changes, by the short form of its key.
+    places: HashMap<[u8; 16], usize>,
 }
 
 pub(super) struct Pending {
@@ -31,24 +36,73 @@ pub(crate) struct Sealed(pub(super) Pending);
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { changes: Vec::new(), durability: Durability::Synced }
+        Self { changes: Vec::new(), durability: Durability::Relaxed, places: HashMap::new() }
     }
 
     /// Stores a record. The value is serialised now, so that it may change before the commit.
     pub(crate) fn put<T: Serialize + ?Sized>(&mut self, key: &RecordKey, value: &T) -> Result<()> {
+        self.durability = Durability::Synced;
+        self.put_relaxed(key, value)
+    }
+
+    /// As `put`, for what keeps no key from being used twice: alone, it need not be on disk when
+    /// the commit returns.
+    pub(crate) fn put_relaxed<T: Serialize + ?Sized>(
+        &mut self,
+        key: &RecordKey,
+        value: &T,
+    ) -> Result<()> {
         let value = Value::Plain(seal::serialise(key.collection, value)?);
-        self.changes.push(Pending { key: key.clone(), value });
+        self.change(Pending { key: key.clone(), value });
         Ok(())
     }
 
     /// Stores a record that the vault has encrypted.
     pub(crate) fn put_sealed(&mut self, sealed: Sealed) {
-        self.changes.push(sealed.0);
+        self.durability = Durability::Synced;
+        self.change(sealed.0);
     }
 
     /// Deletes a record, if there is one.
     pub(crate) fn delete(&mut self, key: &RecordKey) {
-        self.changes.push(Pending { key: key.clone(), value: Value::Deleted });
+        self.durability = Durability::Synced;
+        self.change(Pending { key: key.clone(), value: Value::Deleted });
+    }
+
+    fn change(&mut self, change: Pending) {
+        match self.places.entry(change.key.short()) {
+            Entry::Vacant(entry) => {
+                entry.insert(self.changes.len());
+            }
+            Entry::Occupied(entry) => match self.changes.get_mut(*entry.get()) {
+                Some(known) if known.key == change.key => {
+                    *known = change;
+                    return;
+                }
+                // Of a record that nobody here has written: it is only deleted.
+                _ => {}
+            },
+        }
+        self.changes.push(change);
+    }
+
+    /// What is to become of a record.
+    pub(super) fn get(&self, key: &RecordKey) -> Option<&Value> {
+        let change = self.changes.get(*self.places.get(&key.short())?)?;
+        (change.key == *key).then_some(&change.value)
+    }
+
+    /// The keys of the records under a prefix that are to be stored.
+    pub(super) fn keys_under<'a>(
+        &'a self,
+        prefix: &'a RecordPrefix,
+    ) -> impl Iterator<Item = RecordKey> + 'a {
+        let is_there = |change: &&Pending| {
+            change.key.collection == prefix.collection()
+                && prefix.covers(change.key.bytes())
+                && !matches!(change.value, Value::Deleted)
+        };
+        self.changes.iter().filter(is_there).map(|change| change.key.clone())
     }
 
     /// Lets the commit return before the changes are synced to disk. Only for
@@ -59,6 +113,12 @@ impl Batch {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -78,6 +138,7 @@ impl Batch {
     pub(super) fn put_plaintext(&mut self, key: &RecordKey, plaintext: &[u8]) {
         let value = Zeroizing::new([&[0; seal::NONCE_LENGTH], plaintext].concat());
         let value = Value::Plain(value);
-        self.changes.push(Pending { key: key.clone(), value });
+        self.durability = Durability::Synced;
+        self.change(Pending { key: key.clone(), value });
     }
 }

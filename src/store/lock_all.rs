@@ -1,6 +1,7 @@
 //! Locking many live states at once, reading those that are not in memory on all cores.
 
-use super::live::{Live, LiveGuard};
+use super::live::Live;
+use super::live_guard::LiveGuard;
 use super::vault::Vault;
 use crate::base::parallel;
 use crate::error::{E2eeError, Result};

@@ -12,20 +12,26 @@ mod foreign;
 mod former_manifest;
 mod header;
 mod index;
+mod life;
 mod live;
+mod live_guard;
 mod lock_all;
 mod manifest;
 mod memory;
 mod recent;
 mod record_key;
 mod record_store;
+mod records;
+mod registry;
 mod seal;
 mod seal_all;
 mod secret_buffer;
 mod sqlite;
 mod sqlite_file;
+mod taken;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod user_key;
 mod vault;
 mod write_back;
@@ -37,12 +43,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 pub(crate) use batch::{Batch, Sealed};
 pub use foreign::{StoreBackend, StoreChange, StoreEntry};
 #[allow(unused_imports)] // Until the rooms above use them.
-pub(crate) use live::{Live, LiveGuard, LiveRegistry};
+pub use life::Access;
+pub(crate) use life::Life;
+pub(crate) use live::Live;
+pub(crate) use live_guard::LiveGuard;
 pub(crate) use lock_all::lock_all;
 #[allow(unused_imports)]
 pub(crate) use record_key::{RecordKey, RecordPrefix};
 #[allow(unused_imports)]
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
+#[allow(unused_imports)] // Until the rooms above use them.
+pub(crate) use records::Records;
+pub(crate) use registry::LiveRegistry;
+#[allow(unused_imports)]
+pub use taken::Taken;
+pub use transaction::Transaction;
 pub(crate) use vault::{Problem, Vault};
 pub(crate) use write_back::WriteBack;
 

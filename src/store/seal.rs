@@ -128,19 +128,30 @@ impl Seal {
         key: &[u8],
         value: Vec<u8>,
     ) -> Result<T> {
-        let damaged = || damaged(collection);
         let mut value = Zeroizing::new(value);
-        match self.decrypt(collection, key, &mut value)?.split_first() {
-            Some((&RECORD_FORMAT, record)) => rmp_serde::from_slice(record).map_err(|_| damaged()),
-            Some((&newer, _)) if newer > RECORD_FORMAT => Err(E2eeError::NewerFormat {
-                detail: format!(
-                    "a record of \"{collection}\" was written by a newer version of this library"
-                ),
-                found: u32::from(newer),
-                supported: u32::from(RECORD_FORMAT),
-            }),
-            _ => Err(damaged()),
+        read(collection, self.decrypt(collection, key, &mut value)?)
+    }
+}
+
+/// Reads what `serialise` has written.
+pub(super) fn deserialise<T: DeserializeOwned>(collection: &str, value: &[u8]) -> Result<T> {
+    read(collection, value.get(NONCE_LENGTH..).unwrap_or_default())
+}
+
+/// Reads a plaintext: the format, the MessagePack.
+fn read<T: DeserializeOwned>(collection: &str, plaintext: &[u8]) -> Result<T> {
+    match plaintext.split_first() {
+        Some((&RECORD_FORMAT, record)) => {
+            rmp_serde::from_slice(record).map_err(|_| damaged(collection))
         }
+        Some((&newer, _)) if newer > RECORD_FORMAT => Err(E2eeError::NewerFormat {
+            detail: format!(
+                "a record of \"{collection}\" was written by a newer version of this library"
+            ),
+            found: u32::from(newer),
+            supported: u32::from(RECORD_FORMAT),
+        }),
+        _ => Err(damaged(collection)),
     }
 }
 

@@ -77,6 +77,19 @@ impl Vault {
         value.map(|value| self.seal.open(collection, key.bytes(), value)).transpose()
     }
 
+    /// Reads a record that is to be stored.
+    pub(super) fn read_pending<T: DeserializeOwned>(
+        &self,
+        key: &RecordKey,
+        value: &Value,
+    ) -> Result<T> {
+        match value {
+            Value::Deleted => Err(E2eeError::panic("a record was deleted")),
+            Value::Plain(value) => seal::deserialise(key.collection, value),
+            Value::Sealed(value) => self.seal.open(key.collection, key.bytes(), value.clone()),
+        }
+    }
+
     /// The value that the index vouches for.
     fn expected(&self, manifest: &Manifest, key: &RecordKey) -> Result<Option<Vec<u8>>> {
         let collection = key.collection;
@@ -138,7 +151,7 @@ impl Vault {
         // New keys are stored before they are used: here are all that were drawn.
         forget_drawn();
         traces::leave();
-        let Batch { changes, durability } = batch;
+        let Batch { changes, durability, .. } = batch;
         // One call for all nonces: each call of the generator costs.
         let puts = changes.iter().filter(|c| matches!(c.value, Value::Plain(_))).count();
         let nonces = self.draw_nonces(puts.saturating_add(1))?;

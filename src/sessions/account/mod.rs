@@ -3,7 +3,6 @@
 mod answer;
 mod fallback;
 mod import;
-mod life;
 mod record;
 mod upload;
 
@@ -20,13 +19,11 @@ use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::{MEGOLM_ALGORITHM, OLM_ALGORITHM};
 use crate::store::{
-    Batch, Live, LiveGuard, LiveRegistry, RecordKey, Store, Vault, WriteBack, collections,
+    Access, Batch, Life, Live, LiveGuard, LiveRegistry, RecordKey, Store, Transaction, Vault,
+    WriteBack, collections,
 };
 
 pub(crate) use import::{pickle_error, vodozemac_pickle_key};
-pub use life::Entered;
-pub(crate) use life::EnteredAlone;
-pub(crate) use life::Life;
 pub(crate) use record::AccountState;
 
 /// An account that is open in a store. Channels and sessions hold it, and so the store.
@@ -168,13 +165,24 @@ impl Account {
     /// To be held by every call, once: the store is usable and the account is not erased.
     /// Public methods of the core take it; what they call does not, for a second read lock in one
     /// thread could wait for an `erase` that waits for the first.
-    pub fn enter(&self) -> Result<Entered<'_>> {
+    pub fn enter(&self) -> Result<Access<'_>> {
         self.store.enter()?;
         self.shared.life.enter()
     }
 
+    /// Begins what one call changes. Once in a call, as `enter`.
+    pub fn begin(&self) -> Result<Transaction<'_>> {
+        Ok(Transaction::new(self.vault(), self.enter()?))
+    }
+
+    /// As `begin`, for a call that changes many objects at once: no other call on this account or
+    /// on anything of it runs meanwhile.
+    pub(crate) fn begin_alone(&self) -> Result<Transaction<'_>> {
+        Ok(Transaction::new(self.vault(), self.enter_alone()?))
+    }
+
     /// As `enter`, for the end of a handle, where nothing may fail or wait.
-    pub(crate) fn enter_to_leave(&self) -> Option<Entered<'_>> {
+    pub(crate) fn enter_to_leave(&self) -> Option<Access<'_>> {
         self.store.enter_to_leave().ok()?;
         self.shared.life.try_enter()
     }
@@ -206,7 +214,7 @@ impl Account {
 
     /// As `enter`, for a call that changes many objects at once: no other call on this account or
     /// on anything of it runs while this is held.
-    pub(crate) fn enter_alone(&self) -> Result<EnteredAlone<'_>> {
+    pub(crate) fn enter_alone(&self) -> Result<Access<'_>> {
         self.store.enter()?;
         self.shared.life.enter_alone()
     }

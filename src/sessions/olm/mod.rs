@@ -21,9 +21,9 @@ use crate::base::identifiers::check_user_id;
 use crate::base::json::Object;
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
-use crate::sessions::account::{Account, Entered};
+use crate::sessions::account::Account;
 use crate::sessions::device_keys::{DeviceKeys, read_one_time_key};
-use crate::store::{Batch, Live, LiveGuard, RecordKey};
+use crate::store::{Access, Batch, Live, LiveGuard, RecordKey};
 
 pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
@@ -134,7 +134,7 @@ impl OlmChannel {
         self.account.children().keep(&self.key, &self.shared);
     }
 
-    fn enter(&self) -> Result<Entered<'_>> {
+    fn enter(&self) -> Result<Access<'_>> {
         self.account.enter()
     }
 

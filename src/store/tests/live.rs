@@ -87,8 +87,8 @@ fn a_panic_in_a_change_drops_the_state_and_refuses_further_use() {
     assert_eq!(name(live.lock(stored(1))), "PANIC");
     assert_eq!(name(live.create(nothing, || Ok(1))), "PANIC");
     assert_eq!(name(live.erase(stored(1), || Ok(()))), "PANIC");
-    assert_eq!(live.take(|state| *state), None);
-    assert_eq!(live.try_take(|state| *state), None);
+    assert_eq!(live.retire(|state| *state), None);
+    assert_eq!(live.try_retire(|state| *state), None);
 }
 
 #[test]
@@ -120,21 +120,21 @@ fn an_erased_state_is_not_found_for_every_holder_but_only_after_the_commit() {
 #[test]
 fn a_state_taken_out_of_memory_is_shown_once_and_read_anew_afterwards() {
     let live = Live::new();
-    assert_eq!(live.take(|state: &u32| *state), None);
+    assert_eq!(live.retire(|state: &u32| *state), None);
     assert_eq!(*live.lock(stored(1)).unwrap(), 1);
-    assert_eq!(live.take(|state| *state), Some(1));
-    assert_eq!(live.take(|state| *state), None);
+    assert_eq!(live.retire(|state| *state), Some(1));
+    assert_eq!(live.retire(|state| *state), None);
     assert_eq!(*live.lock(stored(2)).unwrap(), 2);
     let guard = live.lock(unexpected).unwrap();
-    assert_eq!(live.try_take(|state| *state), None, "it is in use");
+    assert_eq!(live.try_retire(|state| *state), None, "it is in use");
     drop(guard);
-    assert_eq!(live.try_take(|state| *state), Some(2));
+    assert_eq!(live.try_retire(|state| *state), Some(2));
     // Nobody reads it anew before `last` is done.
     assert_eq!(*live.lock(stored(3)).unwrap(), 3);
-    assert_eq!(live.take(|_| live.try_take(|_| ())), Some(None));
+    assert_eq!(live.retire(|_| live.try_retire(|_| ())), Some(None));
     // What is erased stays so.
     live.erase(stored(3), || Ok(())).unwrap();
-    assert_eq!(live.take(|state| *state), None);
+    assert_eq!(live.retire(|state| *state), None);
     assert_eq!(name(live.lock(stored(4))), "NOT_FOUND");
 }
 

@@ -12,6 +12,7 @@ mod records;
 mod size;
 mod sqlite;
 mod store;
+mod transaction;
 mod user_key;
 mod vault;
 

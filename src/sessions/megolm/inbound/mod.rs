@@ -15,10 +15,10 @@ use std::sync::Arc;
 use crate::base::identifiers::{check_room_id, check_user_id};
 use crate::base::json;
 use crate::error::{E2eeError, Result};
-use crate::sessions::account::{Account, Entered};
+use crate::sessions::account::Account;
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
 use crate::sessions::olm::FingerprintKey;
-use crate::store::{Batch, Live, LiveGuard, RecordKey, RecordPrefix};
+use crate::store::{Access, Batch, Live, LiveGuard, RecordKey, RecordPrefix};
 
 pub use batch::decrypt_room_events;
 use claims::Claim;
@@ -130,7 +130,7 @@ impl InboundMegolmSession {
         self.account.children().keep(&self.key, &self.shared);
     }
 
-    fn enter(&self) -> Result<Entered<'_>> {
+    fn enter(&self) -> Result<Access<'_>> {
         self.account.enter()
     }
 

@@ -22,9 +22,9 @@ use vodozemac::megolm::{GroupSession, SessionConfig, SessionKey};
 use crate::base::identifiers::check_room_id;
 use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
-use crate::sessions::account::{Account, Entered};
+use crate::sessions::account::Account;
 use crate::sessions::room_settings::RotationLimits;
-use crate::store::{Batch, LiveGuard, RecordKey, WriteBack};
+use crate::store::{Access, Batch, LiveGuard, RecordKey, WriteBack};
 pub(crate) use import::OutboundImport;
 use record::OutboundState;
 use reserve::{DEFAULT_BLOCK, LARGEST_BLOCK};
@@ -190,7 +190,7 @@ impl OutboundMegolmSession {
         self.shared.state.lock(|| self.load())
     }
 
-    fn enter(&self) -> Result<Entered<'_>> {
+    fn enter(&self) -> Result<Access<'_>> {
         self.account.enter()
     }
 

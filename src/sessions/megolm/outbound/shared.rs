@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::{self, OutboundState};
 use crate::error::Result;
-use crate::sessions::account::{Account, Life};
-use crate::store::{Batch, Live, RecordKey, WriteBack};
+use crate::sessions::account::Account;
+use crate::store::{Batch, Life, Live, RecordKey, WriteBack};
 
 pub(super) struct Shared {
     pub(super) state: Live<OutboundState>,
@@ -42,7 +42,7 @@ impl Shared {
             return;
         }
         let Some(_entered) = account.enter_to_leave() else { return };
-        let _nobody_to_tell = self.state.try_take(|state| {
+        let _nobody_to_tell = self.state.try_retire(|state| {
             let mut batch = Batch::new();
             self.put_back(state, &mut batch)?;
             account.vault().commit(batch)
@@ -61,6 +61,6 @@ impl Shared {
 impl WriteBack for Shared {
     fn write_back(&self, batch: &mut Batch) -> Result<()> {
         let Ok(_entered) = self.account.enter() else { return Ok(()) };
-        self.state.take(|state| self.put_back(state, batch)).unwrap_or(Ok(()))
+        self.state.retire(|state| self.put_back(state, batch)).unwrap_or(Ok(()))
     }
 }

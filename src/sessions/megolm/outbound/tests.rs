@@ -93,7 +93,7 @@ fn a_record_that_would_skip_without_end_is_refused() {
             })
             .unwrap();
         drop(state);
-        session.shared.state.take(|_| ()).unwrap();
+        session.shared.state.retire(|_| ()).unwrap();
         match session.message_index() {
             Ok(index) => assert!(fits && index == gap),
             Err(error) => assert!(!fits && error.name() == "CORRUPT"),
