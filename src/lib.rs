@@ -51,8 +51,13 @@ pub use handles::{StoreOpener, broken_store_rules};
 pub use store::{StoreBackend, StoreChange, StoreEntry, contract as store_contract};
 
 /// The typed core behind the objects at the crate's root.
+///
+/// Its functions change nothing by themselves: they work in a [`Transaction`](typed::Transaction), which the
+/// caller begins on an account and commits.
 pub mod typed {
-    pub use crate::sessions::account::Account;
+    pub use crate::base::identifiers::{DeviceId, EventId, EventType, RoomId, UserId};
+    pub use crate::sessions::account::{Account, KeyCounts};
+    pub use crate::sessions::device_keys::DeviceKeys;
     pub use crate::sessions::libolm_import::{Failure, Report, import_libolm_sessions};
     pub use crate::sessions::megolm::{
         Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo, Settings,
@@ -62,7 +67,7 @@ pub mod typed {
         FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,
         keys_claim_request, read_keys_claim_response,
     };
-    pub use crate::store::Store;
+    pub use crate::store::{Store, Transaction};
 }
 
 /// JSON, plaintexts and keys pass through many short-lived texts, here and in the crates below: none

@@ -124,7 +124,9 @@ fn no_object_shows_its_secrets() {
 fn show_typed_core(show: &dyn Fn(&str, &dyn Debug)) {
     let object = |value: &Value| -> Map<String, Value> { value.as_object().unwrap().clone() };
     let store = ok(typed::Store::in_memory(&STORE_KEY));
-    let account = Arc::new(ok(typed::Account::open(&store, BOB, "TYPED")));
+    let user_id = ok(typed::UserId::read("user_id", BOB));
+    let device_id = ok(typed::DeviceId::read("device_id", "TYPED"));
+    let account = Arc::new(ok(typed::Account::open(&store, user_id, device_id)));
     let mut raw = RawSession::new();
     let needles = needles_of("a room key", &raw.0.session_key().to_bytes());
     let (alice, content) = (Device::new(ALICE, "A"), object(&raw.room_key()));

@@ -53,3 +53,89 @@ fn check(field: &str, id: &str) -> Result<()> {
     }
     Ok(())
 }
+
+/// A Matrix identifier that was checked.
+macro_rules! identifier {
+    ($(#[$doc:meta])* $name:ident, $check:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Reads it; `field` names where it stands, for the error.
+            pub fn read(field: &str, text: &str) -> Result<Self> {
+                $check(field, text)?;
+                Ok(Self(Box::from(text)))
+            }
+
+            /// As text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> std::result::Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                $check(stringify!($name), &text).map_err(serde::de::Error::custom)?;
+                Ok(Self(text.into_boxed_str()))
+            }
+        }
+
+        #[cfg(test)]
+        #[allow(clippy::unwrap_used)]
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self::read("text", text).unwrap()
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                &*self.0 == other
+            }
+        }
+
+        impl std::ops::Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+    };
+}
+
+identifier!(
+    /// A user ID, such as `@alice:example.org`.
+    UserId,
+    check_user_id
+);
+identifier!(
+    /// A device ID.
+    DeviceId,
+    check_device_id
+);
+identifier!(
+    /// A room ID, such as `!room:example.org`.
+    RoomId,
+    check_room_id
+);
+identifier!(
+    /// An event ID, such as `$event`.
+    EventId,
+    check_event_id
+);
+identifier!(
+    /// The type of an event.
+    EventType,
+    check_event_type
+);

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{Store, batch};
+use crate::base::identifiers::{DeviceId, UserId};
 use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
 use crate::sessions::account;
@@ -24,6 +25,14 @@ impl fmt::Debug for Account {
     }
 }
 
+fn read_user(user_id: &str) -> Result<UserId> {
+    UserId::read("user_id", user_id)
+}
+
+fn read_device(device_id: &str) -> Result<DeviceId> {
+    DeviceId::read("device_id", device_id)
+}
+
 #[cfg_attr(feature = "uniffi", cfg_eval::cfg_eval, uniffi::export)]
 impl Account {
     /// Opens the account of a device, or creates it if the store has none: then new keys are
@@ -33,7 +42,8 @@ impl Account {
     /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn open(store: &Store, user_id: &str, device_id: &str) -> Result<Arc<Self>> {
-        let core = account::Account::open(&store.core, user_id, device_id)?;
+        let core =
+            account::Account::open(&store.core, read_user(user_id)?, read_device(device_id)?)?;
         Ok(Arc::new(Self { core: Arc::new(core) }))
     }
 
@@ -44,7 +54,11 @@ impl Account {
     /// STORE_CLOSED, STORE_IO, CORRUPT, NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn open_existing(store: &Store, user_id: &str, device_id: &str) -> Result<Arc<Self>> {
-        let core = account::Account::open_existing(&store.core, user_id, device_id)?;
+        let core = account::Account::open_existing(
+            &store.core,
+            read_user(user_id)?,
+            read_device(device_id)?,
+        )?;
         Ok(Arc::new(Self { core: Arc::new(core) }))
     }
 
@@ -67,8 +81,13 @@ impl Account {
         pickle_key: Vec<u8>,
     ) -> Result<Arc<Self>> {
         let key = Zeroizing::new(pickle_key);
-        let core =
-            account::Account::from_libolm_pickle(&store.core, user_id, device_id, pickle, &key)?;
+        let core = account::Account::from_libolm_pickle(
+            &store.core,
+            read_user(user_id)?,
+            read_device(device_id)?,
+            pickle,
+            &key,
+        )?;
         Ok(Arc::new(Self { core: Arc::new(core) }))
     }
 
@@ -85,8 +104,13 @@ impl Account {
         pickle_key: Vec<u8>,
     ) -> Result<Arc<Self>> {
         let key = Zeroizing::new(pickle_key);
-        let core =
-            account::Account::from_vodozemac_pickle(&store.core, user_id, device_id, pickle, &key)?;
+        let core = account::Account::from_vodozemac_pickle(
+            &store.core,
+            read_user(user_id)?,
+            read_device(device_id)?,
+            pickle,
+            &key,
+        )?;
         Ok(Arc::new(Self { core: Arc::new(core) }))
     }
 
@@ -132,7 +156,11 @@ impl Account {
     ///
     /// Errors: STORE_CLOSED, STORE_IO, CLOCK_FAILED, NOT_FOUND (erased).
     pub fn keys_upload_request(&self) -> Result<Option<String>> {
-        self.core.keys_upload_request()
+        let now = self.core.now_ms()?;
+        let mut tx = self.core.begin()?;
+        let body = self.core.keys_upload_request(&mut tx, now)?;
+        tx.commit()?;
+        Ok(body)
     }
 
     /// Takes the server's answer to the open upload.
@@ -148,7 +176,10 @@ impl Account {
     /// Errors: INVALID_FIELD (`http_status`: no upload is open; `body`: the server refused it),
     /// CLOCK_FAILED (400), STORE_CLOSED, STORE_IO.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
-        self.core.receive_keys_upload_response(http_status, body)
+        let now = self.core.now_ms()?;
+        let mut tx = self.core.begin()?;
+        let result = self.core.receive_keys_upload_response(&mut tx, http_status, body, now);
+        tx.finish(result)
     }
 
     /// Takes what `/sync` says of this device's keys on the server.
@@ -172,7 +203,11 @@ impl Account {
         let types = unused_fallback_types
             .map(|types| json::parse_list("unused_fallback_types", &types, ARGUMENT_LIMIT))
             .transpose()?;
-        self.core.receive_key_counts(&counts, types.as_deref())
+        let counts = account::KeyCounts::read(&counts, types.as_deref())?;
+        let now = self.core.now_ms()?;
+        let mut tx = self.core.begin()?;
+        self.core.receive_key_counts(&mut tx, counts, now)?;
+        tx.commit()
     }
 
     /// Signs a JSON object with the fingerprint key and returns the whole object with the
@@ -181,7 +216,10 @@ impl Account {
     /// Errors: INVALID_JSON (also numbers that canonical JSON lacks), INVALID_FIELD, STORE_CLOSED.
     pub fn sign_json(&self, object: &str) -> Result<String> {
         let object = json::parse_object("object", object, ARGUMENT_LIMIT)?;
-        json::to_text(&self.core.sign_json(object)?)
+        let mut tx = self.core.begin()?;
+        let signed = self.core.sign_json(&mut tx, object)?;
+        drop(tx);
+        json::to_text(&signed)
     }
 
     /// Encrypts events for many devices, each in its stored channel, on all cores and with one
@@ -198,7 +236,10 @@ impl Account {
     /// NOT_FOUND (the account was erased).
     pub fn encrypt_for_devices(&self, items: &str) -> Result<String> {
         let items: Vec<&RawValue> = json::parse_raw_list("items", items, ARGUMENT_LIMIT)?;
-        batch::contents(olm::encrypt_for_devices(&self.core, &items)?)
+        let mut tx = self.core.begin()?;
+        let contents = olm::encrypt_for_devices(&self.core, &mut tx, &items)?;
+        tx.commit()?;
+        batch::contents(contents)
     }
 
     /// Decrypts events of any rooms with the stored sessions, on all cores and with one commit.

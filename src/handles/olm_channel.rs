@@ -1,12 +1,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use vodozemac::Curve25519PublicKey;
 use zeroize::Zeroizing;
 
 use super::Account;
+use crate::base::identifiers::{DeviceId, EventType, UserId};
 use crate::base::json::{self, ARGUMENT_LIMIT, DEVICE_LIMIT, EVENT_LIMIT};
+use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
+use crate::sessions::device_keys::DeviceKeys;
 use crate::sessions::olm;
+use crate::store::Transaction;
 
 /// All Olm sessions between this device and one other, found by its user and its identity key.
 ///
@@ -22,6 +27,17 @@ impl fmt::Debug for OlmChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OlmChannel").finish_non_exhaustive()
     }
+}
+
+impl OlmChannel {
+    fn begin(&self) -> Result<Transaction<'_>> {
+        self.core.account().begin()
+    }
+}
+
+fn read_partner(user_id: &str, identity_key: &str) -> Result<(UserId, Curve25519PublicKey)> {
+    let identity_key = public_keys::curve25519("partner_identity_key", identity_key)?;
+    Ok((UserId::read("partner_user_id", user_id)?, identity_key))
 }
 
 fn pickle_texts(list: &[serde_json::Value]) -> Result<Vec<&str>> {
@@ -55,8 +71,15 @@ impl OlmChannel {
             json::parse_object("recipient_device_keys", recipient_device_keys, DEVICE_LIMIT)?;
         let one_time_key =
             json::parse_object("recipient_one_time_key", recipient_one_time_key, DEVICE_LIMIT)?;
-        let core =
-            olm::OlmChannel::create_outbound_channel(&account.core, &device_keys, &one_time_key)?;
+        let device = DeviceKeys::read(&device_keys)?;
+        let mut tx = account.core.begin()?;
+        let core = olm::OlmChannel::create_outbound_channel(
+            &account.core,
+            &mut tx,
+            device,
+            &one_time_key,
+        )?;
+        tx.commit()?;
         Ok(Arc::new(Self { core, first_event: None }))
     }
 
@@ -82,17 +105,27 @@ impl OlmChannel {
         partner_fingerprint_key: Option<String>,
     ) -> Result<Arc<Self>> {
         let content = json::parse_object("content", content, EVENT_LIMIT)?;
+        let (user_id, key) = read_partner(partner_user_id, partner_identity_key)?;
+        let device_id = partner_device_id.as_deref();
+        let fingerprint_key = partner_fingerprint_key.as_deref();
         let known = olm::KnownPartner {
-            device_id: partner_device_id.as_deref(),
-            fingerprint_key: partner_fingerprint_key.as_deref(),
+            device_id: device_id.map(|id| DeviceId::read("partner_device_id", id)).transpose()?,
+            fingerprint_key: fingerprint_key
+                .map(|key| public_keys::ed25519("partner_fingerprint_key", key))
+                .transpose()?,
         };
+        let now = account.core.now_ms()?;
+        let mut tx = account.core.begin()?;
         let (core, event) = olm::OlmChannel::create_from_encrypted_message(
             &account.core,
-            partner_user_id,
-            partner_identity_key,
+            &mut tx,
+            &user_id,
+            key,
             &content,
-            &known,
+            known,
+            now,
         )?;
+        tx.commit()?;
         Ok(Arc::new(Self { core, first_event: Some(event.map(Zeroizing::new)) }))
     }
 
@@ -106,11 +139,9 @@ impl OlmChannel {
         partner_user_id: &str,
         partner_identity_key: &str,
     ) -> Result<Arc<Self>> {
-        let core = olm::OlmChannel::create_from_storage(
-            &account.core,
-            partner_user_id,
-            partner_identity_key,
-        )?;
+        let (user_id, key) = read_partner(partner_user_id, partner_identity_key)?;
+        let mut tx = account.core.begin()?;
+        let core = olm::OlmChannel::create_from_storage(&account.core, &mut tx, user_id, key)?;
         Ok(Arc::new(Self { core, first_event: None }))
     }
 
@@ -138,13 +169,17 @@ impl OlmChannel {
     ) -> Result<Arc<Self>> {
         let pickle_key = Zeroizing::new(pickle_key);
         let list = json::parse_list("pickles", pickles, ARGUMENT_LIMIT)?;
+        let (user_id, key) = read_partner(partner_user_id, partner_identity_key)?;
+        let mut tx = account.core.begin_alone()?;
         let core = olm::OlmChannel::from_libolm_pickles(
             &account.core,
-            partner_user_id,
-            partner_identity_key,
+            &mut tx,
+            user_id,
+            key,
             &pickle_texts(&list)?,
             &pickle_key,
         )?;
+        tx.commit()?;
         Ok(Arc::new(Self { core, first_event: None }))
     }
 
@@ -163,13 +198,17 @@ impl OlmChannel {
     ) -> Result<Arc<Self>> {
         let pickle_key = Zeroizing::new(pickle_key);
         let list = json::parse_list("pickles", pickles, ARGUMENT_LIMIT)?;
+        let (user_id, key) = read_partner(partner_user_id, partner_identity_key)?;
+        let mut tx = account.core.begin_alone()?;
         let core = olm::OlmChannel::from_vodozemac_pickles(
             &account.core,
-            partner_user_id,
-            partner_identity_key,
+            &mut tx,
+            user_id,
+            key,
             &pickle_texts(&list)?,
             &pickle_key,
         )?;
+        tx.commit()?;
         Ok(Arc::new(Self { core, first_event: None }))
     }
 
@@ -178,7 +217,7 @@ impl OlmChannel {
     /// Errors: NOT_FOUND (any other handle), INVALID_MESSAGE or MISMATCHED_FINGERPRINT (the
     /// message was decrypted, but must be discarded).
     pub fn first_event(&self) -> Result<String> {
-        self.core.session_count()?;
+        self.core.session_count(&mut self.begin()?)?;
         match &self.first_event {
             Some(Ok(event)) => Ok(event.to_string()),
             Some(Err(error)) => Err(error.clone()),
@@ -193,7 +232,9 @@ impl OlmChannel {
     /// INVALID_JSON, INVALID_FIELD, INVALID_KEY, BAD_SIGNATURE, UNKNOWN_ALGORITHM, STORE_IO.
     pub fn add_outbound_olm_session(&self, one_time_key: &str) -> Result<()> {
         let one_time_key = json::parse_object("one_time_key", one_time_key, DEVICE_LIMIT)?;
-        self.core.add_outbound_olm_session(&one_time_key)
+        let mut tx = self.begin()?;
+        self.core.add_outbound_olm_session(&mut tx, &one_time_key)?;
+        tx.commit()
     }
 
     /// Encrypts an event and returns the content of `m.room.encrypted`: `{"algorithm",
@@ -202,7 +243,12 @@ impl OlmChannel {
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, UNKNOWN_FINGERPRINT, NO_SESSION, STORE_IO.
     pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {
-        self.core.encrypt(event_type, content)
+        let event_type = EventType::read("event_type", event_type)?;
+        let content = json::parse_raw_field("content", content, EVENT_LIMIT)?;
+        let mut tx = self.begin()?;
+        let encrypted = self.core.encrypt(&mut tx, &event_type, content)?;
+        tx.commit()?;
+        Ok(encrypted)
     }
 
     /// Decrypts the content of an `m.room.encrypted` to-device event and returns the plaintext
@@ -220,12 +266,16 @@ impl OlmChannel {
     /// message), STORE_IO.
     pub fn decrypt(&self, content: &str) -> Result<String> {
         let content = json::parse_object("content", content, EVENT_LIMIT)?;
-        self.core.decrypt(&content)
+        let now = self.core.account().now_ms()?;
+        let mut tx = self.begin()?;
+        let event = self.core.decrypt(&mut tx, &content, now);
+        tx.finish(event)
     }
 
     /// How many Olm sessions the channel holds.
     pub fn session_count(&self) -> Result<u32> {
-        Ok(u32::try_from(self.core.session_count()?).unwrap_or(u32::MAX))
+        let count = self.core.session_count(&mut self.begin()?)?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 
     /// Takes the other device's keys from `/keys/query`: the fingerprint is known from device keys
@@ -241,7 +291,10 @@ impl OlmChannel {
     /// TOO_LARGE, STORE_IO.
     pub fn set_partner_device_keys(&self, device_keys: &str) -> Result<()> {
         let device_keys = json::parse_object("device_keys", device_keys, DEVICE_LIMIT)?;
-        self.core.set_partner_device_keys(&device_keys)
+        let device_keys = DeviceKeys::read(&device_keys)?;
+        let mut tx = self.begin()?;
+        self.core.set_partner_device_keys(&mut tx, device_keys)?;
+        tx.commit()
     }
 
     /// What is known of the other device: `{"user_id", "identity_key", "device_id"?,
@@ -250,7 +303,8 @@ impl OlmChannel {
     /// in signed device keys, or as a key, that the caller gave. Neither says that a person
     /// verified anything.
     pub fn partner(&self) -> Result<String> {
-        json::to_text(&self.core.partner()?)
+        let partner = self.core.partner(&mut self.begin()?)?;
+        json::to_text(&partner)
     }
 
     /// Whether to claim a one-time key, call `add_outbound_olm_session` and send an `m.dummy`
@@ -259,11 +313,17 @@ impl OlmChannel {
     ///
     /// Errors: CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     pub fn should_create_new_session(&self) -> Result<bool> {
-        self.core.should_create_new_session()
+        let now = self.core.account().now_ms()?;
+        let mut tx = self.begin()?;
+        let should = self.core.should_create_new_session(&mut tx, now)?;
+        tx.commit()?;
+        Ok(should)
     }
 
     /// Deletes the channel. Every handle on it answers NOT_FOUND from then on.
     pub fn erase(&self) -> Result<()> {
-        self.core.erase()
+        let mut tx = self.begin()?;
+        self.core.erase(&mut tx)?;
+        tx.commit()
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
-use crate::base::identifiers::{check_device_id, check_user_id};
+use crate::base::identifiers::{DeviceId, UserId};
 use crate::base::json::{self, Object};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
@@ -15,9 +15,9 @@ pub(crate) const MEGOLM_ALGORITHM: &str = "m.megolm.v1.aes-sha2";
 
 /// One device's public keys, whose self-signature has been verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeviceKeys {
-    pub(crate) user_id: String,
-    pub(crate) device_id: String,
+pub struct DeviceKeys {
+    pub(crate) user_id: UserId,
+    pub(crate) device_id: DeviceId,
     pub(crate) identity_key: Curve25519PublicKey,
     pub(crate) fingerprint_key: Ed25519PublicKey,
     pub(crate) algorithms: Vec<String>,
@@ -25,26 +25,18 @@ pub(crate) struct DeviceKeys {
 
 impl DeviceKeys {
     /// Reads a device's entry and verifies its self-signature.
-    pub(crate) fn read(entry: &Object) -> Result<Self> {
-        let user_id = json::text(entry, "user_id")?;
-        let device_id = json::text(entry, "device_id")?;
-        check_user_id("user_id", user_id)?;
-        check_device_id("device_id", device_id)?;
+    pub fn read(entry: &Object) -> Result<Self> {
+        let user_id = UserId::read("user_id", json::text(entry, "user_id")?)?;
+        let device_id = DeviceId::read("device_id", json::text(entry, "device_id")?)?;
         let keys = json::object(entry, "keys")?;
-        let fingerprint_id = format!("ed25519:{device_id}");
-        let identity_id = format!("curve25519:{device_id}");
+        let fingerprint_id = format!("ed25519:{}", device_id.as_str());
+        let identity_id = format!("curve25519:{}", device_id.as_str());
         let fingerprint_key =
             public_keys::ed25519(&fingerprint_id, json::text(keys, &fingerprint_id)?)?;
         let identity_key = public_keys::curve25519(&identity_id, json::text(keys, &identity_id)?)?;
         let algorithms = read_algorithms(entry)?;
-        json::verify_signature(entry, user_id, &fingerprint_id, &fingerprint_key)?;
-        Ok(Self {
-            user_id: user_id.to_owned(),
-            device_id: device_id.to_owned(),
-            identity_key,
-            fingerprint_key,
-            algorithms,
-        })
+        json::verify_signature(entry, &user_id, &fingerprint_id, &fingerprint_key)?;
+        Ok(Self { user_id, device_id, identity_key, fingerprint_key, algorithms })
     }
 
     /// Reads an entry that the caller lists under a user and a device (SEC-1).

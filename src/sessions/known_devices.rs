@@ -56,7 +56,7 @@ impl<'a> KnownDevices<'a> {
     /// `MISMATCHED_FINGERPRINT` if the device is known by other keys. If what is remembered of the
     /// user is damaged, each device of the user has that error, and no other user's.
     pub(crate) fn check(&mut self, device: &DeviceKeys) -> Result<()> {
-        match self.user(&device.user_id)?.devices.get(&device.device_id) {
+        match self.user(&device.user_id)?.devices.get(&*device.device_id) {
             Some(known) if !known.is_of(device) => Err(mismatched()),
             _ => Ok(()),
         }
@@ -65,11 +65,11 @@ impl<'a> KnownDevices<'a> {
     /// Remembers a device that was checked.
     pub(crate) fn remember(&mut self, device: &DeviceKeys) -> Result<()> {
         let devices = &self.user(&device.user_id)?.devices;
-        if devices.contains_key(&device.device_id) {
+        if devices.contains_key(&*device.device_id) {
             return Ok(());
         }
-        if let Some(Ok(changed)) = self.users.get_mut(&device.user_id) {
-            changed.user.devices.insert(device.device_id.clone(), Device::new(device));
+        if let Some(Ok(changed)) = self.users.get_mut(&*device.user_id) {
+            changed.user.devices.insert(device.device_id.as_str().to_owned(), Device::new(device));
             changed.is_changed = true;
         }
         Ok(())

@@ -6,16 +6,18 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::Session;
 
+use crate::base::identifiers::UserId;
 use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::libolm_pickles;
 use crate::sessions::megolm::{Arrival, InboundImport, OutboundImport};
-use crate::sessions::olm::{OlmChannel, Origins};
-use crate::store::Batch;
+use crate::sessions::olm::OlmChannel;
+use crate::store::Transaction;
 
 /// How many sessions are committed at once. All sessions with one device stay together.
 const CHUNK: usize = 1_000;
@@ -46,7 +48,7 @@ pub struct Failure {
 
 /// One channel's sessions, oldest first, or one Megolm session: with their places in the list.
 enum Unit {
-    Channel { user_id: String, identity_key: String, pickles: Vec<(usize, String)> },
+    Channel { user_id: UserId, identity_key: Curve25519PublicKey, pickles: Vec<(usize, String)> },
     Inbound(usize, Inbound),
     Outbound(usize, Outbound),
 }
@@ -146,7 +148,7 @@ impl Report {
 /// Sorts the list by what is stored together; where a channel stands first, there it is imported.
 fn read_units(sessions: &[&RawValue], report: &mut Report) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
-    let mut channels: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut channels: BTreeMap<(UserId, [u8; 32]), usize> = BTreeMap::new();
     for (index, item) in sessions.iter().enumerate() {
         let unit = match read_unit(index, item) {
             Ok(unit) => unit,
@@ -157,7 +159,7 @@ fn read_units(sessions: &[&RawValue], report: &mut Report) -> Vec<Unit> {
         };
         if let Unit::Channel { user_id, identity_key, pickles } = unit {
             let place = *channels
-                .entry((user_id.clone(), identity_key.clone()))
+                .entry((user_id.clone(), identity_key.to_bytes()))
                 .or_insert_with(|| units.len());
             match units.get_mut(place) {
                 Some(Unit::Channel { pickles: earlier, .. }) => earlier.extend(pickles),
@@ -175,10 +177,8 @@ fn read_unit(index: usize, item: &RawValue) -> Result<Unit> {
     let text = |field: &str| -> Result<String> { json::text(&object, field).map(str::to_owned) };
     match json::text(&object, "kind")? {
         "olm" => Ok(Unit::Channel {
-            user_id: text("user_id")?,
-            // One device is one unit, with its base64 padded or not.
-            identity_key: public_keys::curve25519("identity_key", &text("identity_key")?)?
-                .to_base64(),
+            user_id: UserId::read("user_id", &text("user_id")?)?,
+            identity_key: public_keys::curve25519("identity_key", &text("identity_key")?)?,
             pickles: vec![(index, text("pickle")?)],
         }),
         "inbound_megolm" => {
@@ -212,18 +212,15 @@ fn import_chunk(
     report: &mut Report,
 ) -> Result<()> {
     let now = account.now_ms()?;
-    let _alone = account.enter_alone()?;
-    let mut batch = Batch::new();
+    let mut tx = account.begin_alone()?;
     let mut inbound = InboundImport::new(account);
     let mut outbound = OutboundImport::new(account, now);
-    let mut origins = Origins::default();
     for unit in units {
         match unit {
             Unit::Channel { user_id, identity_key, pickles } => {
-                match OlmChannel::with_partner(account, &user_id, &identity_key) {
+                match OlmChannel::with_partner(account, user_id, identity_key) {
                     Ok(channel) => {
-                        let to = (&mut origins, &mut batch);
-                        import_channel(&channel, pickles, pickle_key, to, report)?;
+                        import_channel(&channel, &mut tx, pickles, pickle_key, report)?;
                     }
                     Err(error) => {
                         for (index, _) in pickles {
@@ -249,7 +246,7 @@ fn import_chunk(
             }
             Unit::Outbound(index, session) => {
                 let Outbound { room_id, pickle } = session;
-                match outbound.add_libolm_pickle(&room_id, &pickle, pickle_key, &mut batch) {
+                match outbound.add_libolm_pickle(&room_id, &pickle, pickle_key, tx.batch()) {
                     Ok(true) => report.count(Arrival::New),
                     Ok(false) => report.count(Arrival::Known),
                     Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
@@ -257,22 +254,22 @@ fn import_chunk(
             }
         }
     }
-    inbound.finish(&mut batch)?;
-    account.vault().commit(batch)
+    inbound.finish(tx.batch())?;
+    tx.commit()
 }
 
 fn import_channel(
     channel: &OlmChannel,
+    tx: &mut Transaction<'_>,
     pickles: Vec<(usize, String)>,
     pickle_key: &[u8],
-    (origins, batch): (&mut Origins, &mut Batch),
     report: &mut Report,
 ) -> Result<()> {
     let mut sessions: Vec<Session> = Vec::new();
     let mut indices = Vec::new();
     for (index, pickle) in pickles {
         let session = libolm_pickles::olm_session(&pickle, pickle_key)
-            .and_then(|session| channel.check_member(&session, origins).map(|()| session));
+            .and_then(|session| channel.check_member(tx, &session).map(|()| session));
         match session {
             Ok(session) => {
                 sessions.push(session);
@@ -281,7 +278,7 @@ fn import_channel(
             Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
         }
     }
-    match channel.add_unpickled(sessions, origins, batch) {
+    match channel.add_unpickled(tx, sessions) {
         Ok(arrivals) => {
             report.imported = report.imported.saturating_add(arrivals.added);
             report.known = report.known.saturating_add(arrivals.known);

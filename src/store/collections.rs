@@ -58,6 +58,12 @@ pub(crate) const OF_AN_ACCOUNT: [&str; 14] = [
     INBOUND_USES,
 ];
 
+/// The format of a collection's records. It changes when a version that knows the former one only
+/// would lose something by reading and rewriting a record; such a version then refuses it.
+pub(super) fn format(_collection: &str) -> u8 {
+    1
+}
+
 /// Whether the records of a collection keep keys from being used twice, or in the wrong place: an
 /// object whose record is damaged is out of use. What the others lose is worked around.
 pub(super) fn guards_keys(collection: &str) -> bool {

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::collections::MANIFEST;
+use super::collections::{self, MANIFEST};
 use super::former_manifest::Unconverted;
-use super::header::Header;
+use super::header::{Header, STORE_FORMAT};
 use super::index::Root;
 use super::record_store::RecordStore;
 use super::seal::Seal;
@@ -65,6 +65,18 @@ impl Manifest {
             (Some(root), None) => drop(self.roots.insert(collection.to_owned(), root)),
             (None, _) => drop(self.roots.remove(collection)),
         }
+    }
+
+    /// A newer version may have collections that this one does not know. Commits keep them.
+    pub(super) fn check_all_known(&self) -> Result<()> {
+        if self.roots.keys().all(|name| collections::all().any(|known| known == name)) {
+            return Ok(());
+        }
+        Err(E2eeError::NewerFormat {
+            detail: "the store has records of a newer version of this library".to_owned(),
+            found: STORE_FORMAT.saturating_add(1),
+            supported: STORE_FORMAT,
+        })
     }
 
     pub(super) fn roots_mut(&mut self) -> impl Iterator<Item = &mut Root> {

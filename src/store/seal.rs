@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
+use super::collections;
 use super::secret_buffer::SecretBuffer;
 use crate::error::{E2eeError, Result};
 
@@ -18,8 +19,6 @@ pub(super) const NONCE_LENGTH: usize = 24;
 const TAG_LENGTH: usize = 16;
 /// The format of keys, nonces and associated data.
 const SEAL_FORMAT: u8 = 1;
-/// The format of the records' own contents, inside the encryption.
-const RECORD_FORMAT: u8 = 1;
 /// Room for most records; larger ones grow.
 const USUAL_RECORD: usize = 1024;
 
@@ -30,7 +29,7 @@ pub(super) fn serialise<T: Serialize + ?Sized>(
 ) -> Result<Zeroizing<Vec<u8>>> {
     let mut buffer = SecretBuffer::with_capacity(USUAL_RECORD);
     buffer.extend(&[0; NONCE_LENGTH]);
-    buffer.extend(&[RECORD_FORMAT]);
+    buffer.extend(&[collections::format(collection)]);
     rmp_serde::encode::write_named(&mut buffer, value).map_err(|_| {
         E2eeError::store_io(format!("a record of \"{collection}\" could not be serialised"))
     })?;
@@ -140,17 +139,19 @@ pub(super) fn deserialise<T: DeserializeOwned>(collection: &str, value: &[u8]) -
 
 /// Reads a plaintext: the format, the MessagePack.
 fn read<T: DeserializeOwned>(collection: &str, plaintext: &[u8]) -> Result<T> {
+    let supported = collections::format(collection);
     match plaintext.split_first() {
-        Some((&RECORD_FORMAT, record)) => {
-            rmp_serde::from_slice(record).map_err(|_| damaged(collection))
-        }
-        Some((&newer, _)) if newer > RECORD_FORMAT => Err(E2eeError::NewerFormat {
+        Some((&format, _)) if format > supported => Err(E2eeError::NewerFormat {
             detail: format!(
                 "a record of \"{collection}\" was written by a newer version of this library"
             ),
-            found: u32::from(newer),
-            supported: u32::from(RECORD_FORMAT),
+            found: u32::from(format),
+            supported: u32::from(supported),
         }),
+        // Their readers know all former formats.
+        Some((&format, record)) if format > 0 => {
+            rmp_serde::from_slice(record).map_err(|_| damaged(collection))
+        }
         _ => Err(damaged(collection)),
     }
 }

@@ -84,7 +84,7 @@ impl<'a> Transaction<'a> {
         self.batch().delete(key);
     }
 
-    fn batch(&mut self) -> &mut Batch {
+    pub(crate) fn batch(&mut self) -> &mut Batch {
         self.records.pending_mut()
     }
 
@@ -170,6 +170,16 @@ impl<'a> Transaction<'a> {
     /// Has something done once all is stored, before anybody else sees the states.
     pub(crate) fn after_commit(&mut self, work: impl FnOnce() + 'a) {
         self.after.push(Box::new(work));
+    }
+
+    /// As `commit`, for a call whose error may leave something to be stored, such as a message that
+    /// is decrypted and discarded. Nothing is stored if that error has left a change half done.
+    pub fn finish<R>(self, result: Result<R>) -> Result<R> {
+        if result.is_err() && self.taken.values().any(|home| home.check().is_err()) {
+            return result;
+        }
+        self.commit()?;
+        result
     }
 
     /// Makes all changes, or none. They are on disk when this returns, unless all are relaxed.

@@ -23,7 +23,7 @@ pub(crate) use limits::{
 pub(crate) use raw::{RawObject, parse_raw_list, raw_text};
 pub(crate) use signed::{add_signature, verify_signature};
 pub(crate) use strict::{
-    parse, parse_field, parse_list, parse_object, to_raw, to_text, to_text_of,
+    parse, parse_field, parse_list, parse_object, parse_raw_field, to_raw, to_text, to_text_of,
 };
 
 /// A JSON object.

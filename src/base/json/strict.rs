@@ -52,6 +52,13 @@ pub(crate) fn parse_field(what: &str, text: &str, limit: usize) -> Result<Object
     into_object(what, parse_at(1, what, text, limit)?)
 }
 
+/// As `parse_field`, for one whose text is passed on as it stands.
+pub(crate) fn parse_raw_field<'a>(what: &str, text: &'a str, limit: usize) -> Result<&'a RawValue> {
+    parse_field(what, text, limit)?;
+    serde_json::from_str(text)
+        .map_err(|_| E2eeError::invalid_json(format!("the {what} cannot be written")))
+}
+
 fn into_object(what: &str, value: Value) -> Result<Object> {
     match value {
         Value::Object(object) => Ok(object),

@@ -12,7 +12,7 @@ use super::upload::{KEY_ALGORITHM, key_id};
 use super::{Account, AccountState, fallback};
 use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result, cut};
-use crate::store::{Batch, LiveGuard};
+use crate::store::{Taken, Transaction};
 
 /// The longest answer that is read, in bytes: keys counted, or an error told.
 const ANSWER_LIMIT: usize = 65_536;
@@ -41,30 +41,34 @@ impl Refusals {
 impl Account {
     /// Takes the server's answer to the open upload.
     ///
-    /// A 400 ends the upload, whatever it says; what it says is reported if it is anything but
-    /// "already exists".
-    pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
-        let _entered = self.enter()?;
-        let mut state = self.state()?;
+    /// A 400 ends the upload, whatever it says; what it says is an error of its own if it is
+    /// anything but "already exists": the end of the upload is to be committed all the same.
+    pub fn receive_keys_upload_response(
+        &self,
+        tx: &mut Transaction<'_>,
+        http_status: u16,
+        body: &str,
+        now: i64,
+    ) -> Result<()> {
+        let mut state = self.take(tx)?;
         let Some(upload) = state.published.open_upload.clone() else {
-            return self.receive_late_answer(&mut state, http_status, body);
+            return self.receive_late_answer(tx, &mut state, http_status, body);
         };
         match http_status {
             200 => {
                 let count = uploaded_count(body);
-                self.commit_change(&mut state, |state, _| {
+                state.change(|state| {
                     accept(state, &upload, count);
-                    Ok(())
+                    self.put(state, tx)
                 })
             }
             400 => {
-                let now = self.now_ms()?;
                 let refusal = Refusal::read(body);
-                self.commit_change(&mut state, |state, batch| {
+                state.change(|state| {
                     if give_up(state, &upload, &refusal, now) {
-                        fallback::renew(self, state, now, batch)?;
+                        fallback::renew(self, state, now, tx)?;
                     }
-                    Ok(())
+                    self.put(state, tx)
                 })?;
                 refusal.report()
             }
@@ -75,7 +79,8 @@ impl Account {
     /// The answer to an upload that is known to have arrived, because one of its keys was used.
     fn receive_late_answer(
         &self,
-        state: &mut LiveGuard<'_, AccountState>,
+        tx: &mut Transaction<'_>,
+        state: &mut Taken<AccountState>,
         http_status: u16,
         body: &str,
     ) -> Result<()> {
@@ -86,23 +91,44 @@ impl Account {
             return Ok(());
         }
         let count = uploaded_count(body);
-        self.commit_change(state, |state, _| {
+        state.change(|state| {
             state.published.answer_awaited = false;
             if let Some(count) = count {
                 set_count(state, count);
             }
-            Ok(())
+            self.put(state, tx)
         })
     }
 
     /// Takes what /sync says of the keys on the server.
     pub fn receive_key_counts(
         &self,
-        one_time_counts: &Object,
-        unused_fallback_types: Option<&[Value]>,
+        tx: &mut Transaction<'_>,
+        counts: KeyCounts,
+        now: i64,
     ) -> Result<()> {
-        let _entered = self.enter()?;
-        let count = read_count(one_time_counts)?;
+        self.take(tx)?.change(|state| {
+            let mut changed = set_count(state, counts.one_time_keys);
+            if let Some(unused) = counts.fallback_unused {
+                changed |= state.published.fallback.report(unused, now);
+            }
+            changed |= fallback::forget_previous_if_due(self, state, now, tx)?;
+            if changed { self.put(state, tx) } else { Ok(()) }
+        })
+    }
+}
+
+/// What the server has of our kind of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyCounts {
+    one_time_keys: u64,
+    /// Whether the fallback key is unused, if the server says it.
+    fallback_unused: Option<bool>,
+}
+
+impl KeyCounts {
+    /// Reads `device_one_time_keys_count` and `device_unused_fallback_key_types` of /sync.
+    pub fn read(one_time_counts: &Object, unused_fallback_types: Option<&[Value]>) -> Result<Self> {
         let fallback_unused = match unused_fallback_types {
             None => None,
             Some(types) if types.iter().all(Value::is_string) => {
@@ -113,33 +139,7 @@ impl Account {
                 return Err(E2eeError::invalid_field("unused_fallback_types", problem));
             }
         };
-        let now = self.now_ms()?;
-        let mut state = self.state()?;
-        state.change(|state| {
-            let mut batch = Batch::new();
-            let mut changed = set_count(state, count);
-            if let Some(unused) = fallback_unused {
-                changed |= state.published.fallback.report(unused, now);
-            }
-            changed |= fallback::forget_previous_if_due(self, state, now, &mut batch)?;
-            if changed {
-                self.put(state, &mut batch)?;
-            }
-            self.vault().commit(batch)
-        })
-    }
-
-    fn commit_change(
-        &self,
-        state: &mut LiveGuard<'_, AccountState>,
-        change: impl FnOnce(&mut AccountState, &mut Batch) -> Result<()>,
-    ) -> Result<()> {
-        state.change(|state| {
-            let mut batch = Batch::new();
-            change(state, &mut batch)?;
-            self.put(state, &mut batch)?;
-            self.vault().commit(batch)
-        })
+        Ok(Self { one_time_keys: read_count(one_time_counts)?, fallback_unused })
     }
 }
 

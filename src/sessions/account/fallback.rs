@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{Account, AccountState};
 use crate::error::{E2eeError, Result};
-use crate::store::Batch;
+use crate::store::Transaction;
 use crate::store::collections::FALLBACK_SESSIONS;
 
 /// A fallback key is replaced at this age, used or not.
@@ -186,15 +186,15 @@ impl Account {
     /// first message must make no second one, also after the session is gone (SEC-25).
     pub(crate) fn note_imported_session(
         &self,
+        tx: &mut Transaction<'_>,
         keys: &SessionKeys,
-        batch: &mut Batch,
     ) -> Result<()> {
         let public_key = keys.one_time_key.to_base64();
-        if !self.state()?.published.fallback.holds(&public_key) {
+        if !self.take(tx)?.published.fallback.holds(&public_key) {
             return Ok(());
         }
         let key = self.record_key(FALLBACK_SESSIONS, &[&public_key, &keys.session_id()]);
-        batch.put(&key, &true)
+        tx.put(&key, &true)
     }
 }
 
@@ -203,10 +203,10 @@ pub(super) fn renew_if_due(
     account: &Account,
     state: &mut AccountState,
     now: i64,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
     if state.published.fallback.is_renewal_due(now) {
-        renew(account, state, now, batch)?;
+        renew(account, state, now, tx)?;
     }
     Ok(())
 }
@@ -216,11 +216,11 @@ pub(super) fn renew(
     account: &Account,
     state: &mut AccountState,
     now: i64,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
     let AccountState { account: olm, published } = state;
     match published.fallback.renew(olm, now) {
-        Some(gone) => forget_sessions(account, &gone, batch),
+        Some(gone) => forget_sessions(account, &gone, tx),
         None => Ok(()),
     }
 }
@@ -231,22 +231,22 @@ pub(super) fn forget_previous_if_due(
     account: &Account,
     state: &mut AccountState,
     now: i64,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<bool> {
     if !state.published.fallback.is_previous_due(now) {
         return Ok(false);
     }
     let forgotten = state.account.forget_fallback_key();
     let Some(previous) = state.published.fallback.previous.take() else { return Ok(forgotten) };
-    forget_sessions(account, &previous, batch)?;
+    forget_sessions(account, &previous, tx)?;
     Ok(true)
 }
 
 /// Forgets which sessions a key made that is gone: nobody can replay them any more.
-fn forget_sessions(account: &Account, public_key: &str, batch: &mut Batch) -> Result<()> {
+fn forget_sessions(account: &Account, public_key: &str, tx: &mut Transaction<'_>) -> Result<()> {
     let parts = [account.user_id(), account.device_id(), public_key];
-    for key in account.vault().scan_keys(FALLBACK_SESSIONS, &parts)? {
-        batch.delete(&key);
+    for key in tx.records().scan_keys(FALLBACK_SESSIONS, &parts)? {
+        tx.delete(&key);
     }
     Ok(())
 }
@@ -258,6 +258,7 @@ pub(super) fn check(
     state: &AccountState,
     message: &PreKeyMessage,
     now: i64,
+    tx: &Transaction<'_>,
 ) -> Result<()> {
     let public_key = message.one_time_key().to_base64();
     let fallback = &state.published.fallback;
@@ -271,7 +272,7 @@ pub(super) fn check(
         ));
     }
     let key = account.record_key(FALLBACK_SESSIONS, &[&public_key, &message.session_id()]);
-    match account.vault().read::<bool>(&key)? {
+    match tx.read::<bool>(&key)? {
         None => Ok(()),
         Some(_) => Err(E2eeError::unable_to_decrypt(
             "missing_message_key",
@@ -286,7 +287,7 @@ pub(super) fn record_use(
     state: &mut AccountState,
     message: &PreKeyMessage,
     now: i64,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
     let public_key = message.one_time_key().to_base64();
     let fallback = &mut state.published.fallback;
@@ -297,8 +298,8 @@ pub(super) fn record_use(
     }
     if fallback.holds(&public_key) {
         let key = account.record_key(FALLBACK_SESSIONS, &[&public_key, &message.session_id()]);
-        batch.put(&key, &true)?;
+        tx.put(&key, &true)?;
     }
-    forget_previous_if_due(account, state, now, batch)?;
+    forget_previous_if_due(account, state, now, tx)?;
     Ok(())
 }

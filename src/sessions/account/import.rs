@@ -6,6 +6,7 @@ use vodozemac::PickleError;
 use vodozemac::olm::{Account as OlmAccount, AccountPickle};
 
 use super::Account;
+use crate::base::identifiers::{DeviceId, UserId};
 use crate::error::{E2eeError, Result};
 use crate::sessions::libolm_pickles;
 use crate::store::Store;
@@ -14,8 +15,8 @@ impl Account {
     /// Stores an account that libolm pickled; its pickle key may have any length.
     pub fn from_libolm_pickle(
         store: &Arc<Store>,
-        user_id: &str,
-        device_id: &str,
+        user_id: UserId,
+        device_id: DeviceId,
         pickle: &str,
         pickle_key: &[u8],
     ) -> Result<Self> {
@@ -26,8 +27,8 @@ impl Account {
     /// Stores an account that vodozemac pickled and encrypted.
     pub fn from_vodozemac_pickle(
         store: &Arc<Store>,
-        user_id: &str,
-        device_id: &str,
+        user_id: UserId,
+        device_id: DeviceId,
         pickle: &str,
         pickle_key: &[u8],
     ) -> Result<Self> {

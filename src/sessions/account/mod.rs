@@ -14,23 +14,24 @@ use serde_json::json;
 use vodozemac::olm::{Account as OlmAccount, PreKeyMessage, Session, SessionConfig};
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
-use crate::base::identifiers::{check_device_id, check_user_id};
+use crate::base::identifiers::{DeviceId, UserId};
 use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::{MEGOLM_ALGORITHM, OLM_ALGORITHM};
 use crate::store::{
-    Access, Batch, Life, Live, LiveGuard, LiveRegistry, RecordKey, Store, Transaction, Vault,
+    Access, Batch, Life, Live, LiveRegistry, RecordKey, Records, Store, Taken, Transaction, Vault,
     WriteBack, collections,
 };
 
+pub use answer::KeyCounts;
 pub(crate) use import::{pickle_error, vodozemac_pickle_key};
 pub(crate) use record::AccountState;
 
 /// An account that is open in a store. Channels and sessions hold it, and so the store.
 pub struct Account {
     store: Arc<Store>,
-    user_id: String,
-    device_id: String,
+    user_id: UserId,
+    device_id: DeviceId,
     identity_key: Curve25519PublicKey,
     identity_key_text: String,
     fingerprint_key: Ed25519PublicKey,
@@ -41,7 +42,7 @@ pub struct Account {
 
 /// What all open handles on one account share.
 struct Shared {
-    state: Live<AccountState>,
+    state: Arc<Live<AccountState>>,
     /// The channels and sessions of this account that are open.
     children: Arc<LiveRegistry>,
     life: Life,
@@ -52,7 +53,7 @@ struct Shared {
 impl Shared {
     fn new(store: &Store) -> Self {
         Self {
-            state: Live::new(),
+            state: Arc::new(Live::new()),
             children: store.new_children(),
             life: Life::default(),
             fingerprints_noted: AtomicU64::new(0),
@@ -68,50 +69,76 @@ impl fmt::Debug for Account {
 
 impl Account {
     /// Loads the account, or creates it once.
-    pub fn open(store: &Arc<Store>, user_id: &str, device_id: &str) -> Result<Self> {
-        Opening::with(store, user_id, device_id, |opening| {
-            match opening.shared.state.lock(|| opening.load()) {
-                Ok(state) => return opening.account(&state),
-                Err(E2eeError::NotFound { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let created = opening
-                .shared
-                .state
-                .create(|| opening.load(), || opening.commit(AccountState::new(OlmAccount::new())));
-            match created {
-                // Another thread was faster: its account is the one.
-                Ok(()) | Err(E2eeError::AlreadyExists { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            let state = opening.shared.state.lock(|| opening.load())?;
-            opening.account(&state)
-        })
+    pub fn open(store: &Arc<Store>, user_id: UserId, device_id: DeviceId) -> Result<Self> {
+        Self::find(store, user_id, device_id, Wanted::Any)
     }
 
     /// Loads the account; fails if there is none.
-    pub fn open_existing(store: &Arc<Store>, user_id: &str, device_id: &str) -> Result<Self> {
-        Opening::with(store, user_id, device_id, |opening| {
-            opening.account(&*opening.shared.state.lock(|| opening.load())?)
-        })
+    pub fn open_existing(store: &Arc<Store>, user_id: UserId, device_id: DeviceId) -> Result<Self> {
+        Self::find(store, user_id, device_id, Wanted::Stored)
     }
 
     /// Stores an account that comes from elsewhere; fails if there is one already.
     fn adopt(
         store: &Arc<Store>,
-        user_id: &str,
-        device_id: &str,
+        user_id: UserId,
+        device_id: DeviceId,
         account: OlmAccount,
     ) -> Result<Self> {
-        let now = store.now_ms()?;
-        Opening::with(store, user_id, device_id, |opening| {
-            opening.shared.state.create(
-                || opening.load(),
-                || opening.commit(AccountState::imported(account, now)?),
-            )?;
-            let state = opening.shared.state.lock(|| opening.load())?;
-            opening.account(&state)
-        })
+        let state = AccountState::imported(account, store.now_ms()?)?;
+        Self::find(store, user_id, device_id, Wanted::New(Box::new(state)))
+    }
+
+    fn find(
+        store: &Arc<Store>,
+        user_id: UserId,
+        device_id: DeviceId,
+        wanted: Wanted,
+    ) -> Result<Self> {
+        store.enter()?;
+        let key = store.vault().key(collections::ACCOUNTS, &[&user_id, &device_id]);
+        loop {
+            let shared = store.live().get_or_insert(&key, || Shared::new(store));
+            // If it was erased at this moment it is forgotten by now: start anew.
+            let Ok(access) = shared.life.enter() else { continue };
+            let mut tx = Transaction::new(store.vault(), access);
+            let found = tx.find(&shared.state, |records| record::load(records, &key))?;
+            let new = match (&found, wanted) {
+                (Some(_), Wanted::Stored | Wanted::Any) => None,
+                (Some(_), Wanted::New(_)) => {
+                    return Err(E2eeError::already_exists("the account is stored already"));
+                }
+                (None, Wanted::New(state)) => Some(*state),
+                (None, Wanted::Any) => Some(AccountState::new(OlmAccount::new())),
+                (None, Wanted::Stored) => {
+                    return Err(E2eeError::not_found("the account is not stored, or was erased"));
+                }
+            };
+            let state = match (found, new) {
+                (Some(state), _) => state,
+                (None, Some(new)) => {
+                    record::put(&key, &user_id, &device_id, &new, &mut tx)?;
+                    tx.create(&shared.state, new)?
+                }
+                (None, None) => return Err(E2eeError::panic("internal error")),
+            };
+            let identity_key = state.account.curve25519_key();
+            let fingerprint_key = state.account.ed25519_key();
+            let device_keys = signed_device_keys(&user_id, &device_id, &state.account)?;
+            drop(state);
+            tx.commit()?;
+            return Ok(Self {
+                store: Arc::clone(store),
+                user_id,
+                device_id,
+                identity_key,
+                identity_key_text: identity_key.to_base64(),
+                fingerprint_key,
+                device_keys,
+                key,
+                shared,
+            });
+        }
     }
 
     /// The user of this account.
@@ -219,18 +246,17 @@ impl Account {
         self.shared.life.enter_alone()
     }
 
-    pub(crate) fn state(&self) -> Result<LiveGuard<'_, AccountState>> {
-        self.shared.state.lock(|| record::load(self.vault(), &self.key))
+    pub(crate) fn take(&self, tx: &mut Transaction<'_>) -> Result<Taken<AccountState>> {
+        tx.take(&self.shared.state, |records| record::load(records, &self.key))
     }
 
-    pub(crate) fn put(&self, state: &AccountState, batch: &mut Batch) -> Result<()> {
-        record::put(&self.key, &self.user_id, &self.device_id, state, batch)
+    fn put(&self, state: &AccountState, tx: &mut Transaction<'_>) -> Result<()> {
+        record::put(&self.key, &self.user_id, &self.device_id, state, tx)
     }
 
     /// Signs an object with the fingerprint key and returns it with the signature added.
-    pub fn sign_json(&self, mut object: Object) -> Result<Object> {
-        let _entered = self.enter()?;
-        let state = self.state()?;
+    pub fn sign_json(&self, tx: &mut Transaction<'_>, mut object: Object) -> Result<Object> {
+        let state = self.take(tx)?;
         json::add_signature(&mut object, &self.user_id, &self.fingerprint_id(), |bytes| {
             state.account.sign(bytes)
         })?;
@@ -238,49 +264,48 @@ impl Account {
     }
 
     pub(crate) fn fingerprint_id(&self) -> String {
-        format!("ed25519:{}", self.device_id)
+        format!("ed25519:{}", self.device_id())
     }
 
     pub(crate) fn create_outbound_session(
         &self,
+        tx: &mut Transaction<'_>,
         identity_key: Curve25519PublicKey,
         one_time_key: Curve25519PublicKey,
     ) -> Result<Session> {
-        let state = self.state()?;
-        state
+        self.take(tx)?
             .account
             .create_outbound_session(SessionConfig::version_1(), identity_key, one_time_key)
             .map_err(|_| E2eeError::invalid_key("the key exchange gave no usable secret"))
     }
 
-    /// Makes a session from a pre-key message and commits it together with the account, whose
-    /// one-time key it used up (O23, D22, SEC-31): `store` adds the channel's records.
-    pub(crate) fn create_inbound_session<R>(
+    /// Makes a session from a pre-key message, and its plaintext. The one-time key is used up: that is
+    /// committed together with the session (O23, D22, SEC-31). If this fails for the message's
+    /// sake, nothing is changed.
+    pub(crate) fn create_inbound_session(
         &self,
+        tx: &mut Transaction<'_>,
         message: &PreKeyMessage,
-        store: impl FnOnce(Session, Vec<u8>, &mut Batch) -> Result<R>,
-    ) -> Result<R> {
-        let now = self.now_ms()?;
-        let mut state = self.state()?;
-        fallback::check(self, &state, message, now)?;
-        state.change_late(|state, begun| {
-            let mut batch = Batch::new();
-            let upload = answer::upload_of(state, &message.one_time_key());
-            // vodozemac leaves the account as it was when this fails (P4).
-            let created = state
+        now: i64,
+    ) -> Result<(Session, Vec<u8>)> {
+        let mut state = self.take(tx)?;
+        fallback::check(self, &state, message, now, tx)?;
+        let upload = answer::upload_of(&state, &message.one_time_key());
+        // vodozemac leaves the account as it was when this fails (P4).
+        let created = state.try_change(|state| {
+            state
                 .account
                 .create_inbound_session(SessionConfig::version_1(), message.identity_key(), message)
-                .map_err(creation_error)?;
-            *begun = true;
+                .map_err(creation_error)
+        })?;
+        state.change(|state| {
             if let Some(upload) = upload {
                 answer::accept_unanswered(state, &upload);
             }
-            fallback::record_use(self, state, message, now, &mut batch)?;
-            self.put(state, &mut batch)?;
-            let result = store(created.session, created.plaintext, &mut batch)?;
-            self.vault().commit(batch)?;
-            Ok(result)
-        })
+            fallback::record_use(self, state, message, now, tx)?;
+            self.put(state, tx)
+        })?;
+        Ok((created.session, created.plaintext))
     }
 
     /// Deletes the account and all that is stored under it, in one commit.
@@ -292,6 +317,7 @@ impl Account {
         }
         // Again: what `shut_down` writes back must not follow upon the deletion.
         self.store.enter()?;
+        self.vault().check_all_known()?;
         let mut batch = Batch::new();
         for collection in collections::OF_AN_ACCOUNT {
             for key in self.vault().scan_keys(collection, &[&self.user_id, &self.device_id])? {
@@ -300,7 +326,8 @@ impl Account {
         }
         let result = self.vault().commit(batch);
         // A commit that failed may have been made all the same: the store knows.
-        *erased = result.is_ok() || matches!(record::load(self.vault(), &self.key), Ok(None));
+        *erased = result.is_ok()
+            || matches!(record::load(&Records::of(self.vault()), &self.key), Ok(None));
         if *erased {
             self.store.live().forget(&self.key);
             self.shared.children.retire();
@@ -309,63 +336,14 @@ impl Account {
     }
 }
 
-/// An account on its way to being opened.
-struct Opening<'a> {
-    store: &'a Arc<Store>,
-    user_id: &'a str,
-    device_id: &'a str,
-    key: RecordKey,
-    shared: Arc<Shared>,
-}
-
-impl<'a> Opening<'a> {
-    /// Opens the account while nobody erases it.
-    fn with(
-        store: &'a Arc<Store>,
-        user_id: &'a str,
-        device_id: &'a str,
-        open: impl FnOnce(&Self) -> Result<Account>,
-    ) -> Result<Account> {
-        store.enter()?;
-        check_user_id("user_id", user_id)?;
-        check_device_id("device_id", device_id)?;
-        let key = store.vault().key(collections::ACCOUNTS, &[user_id, device_id]);
-        loop {
-            let shared = store.live().get_or_insert(&key, || Shared::new(store));
-            let opening = Self { store, user_id, device_id, key: key.clone(), shared };
-            // If it was erased at this moment it is forgotten by now: start anew.
-            if let Ok(_entered) = opening.shared.life.enter() {
-                return open(&opening);
-            }
-        }
-    }
-
-    fn load(&self) -> Result<Option<AccountState>> {
-        record::load(self.store.vault(), &self.key)
-    }
-
-    fn commit(&self, state: AccountState) -> Result<AccountState> {
-        let mut batch = Batch::new();
-        record::put(&self.key, self.user_id, self.device_id, &state, &mut batch)?;
-        self.store.vault().commit(batch)?;
-        Ok(state)
-    }
-
-    fn account(&self, state: &AccountState) -> Result<Account> {
-        let identity_key = state.account.curve25519_key();
-        let fingerprint_key = state.account.ed25519_key();
-        Ok(Account {
-            store: Arc::clone(self.store),
-            user_id: self.user_id.to_owned(),
-            device_id: self.device_id.to_owned(),
-            identity_key,
-            identity_key_text: identity_key.to_base64(),
-            fingerprint_key,
-            device_keys: signed_device_keys(self.user_id, self.device_id, &state.account)?,
-            key: self.key.clone(),
-            shared: Arc::clone(&self.shared),
-        })
-    }
+/// Which account is to be found.
+enum Wanted {
+    /// One that is stored.
+    Stored,
+    /// One that is stored, or else a new one.
+    Any,
+    /// This one, which is not stored yet.
+    New(Box<AccountState>),
 }
 
 /// The object of `/keys/upload`'s `device_keys`, signed; the same bytes each time.

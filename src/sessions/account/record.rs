@@ -9,7 +9,7 @@ use vodozemac::olm::{Account as OlmAccount, AccountPickle};
 use super::answer::Refusals;
 use super::fallback::FallbackState;
 use crate::error::Result;
-use crate::store::{Batch, RecordKey, Vault};
+use crate::store::{RecordKey, Records, Transaction};
 
 /// An account in memory.
 pub(crate) struct AccountState {
@@ -78,8 +78,8 @@ struct RecordIn {
     published: Published,
 }
 
-pub(super) fn load(vault: &Vault, key: &RecordKey) -> Result<Option<AccountState>> {
-    Ok(vault.read::<RecordIn>(key)?.map(|record| AccountState {
+pub(super) fn load(records: &Records<'_>, key: &RecordKey) -> Result<Option<AccountState>> {
+    Ok(records.read::<RecordIn>(key)?.map(|record| AccountState {
         account: OlmAccount::from_pickle(record.pickle),
         published: record.published,
     }))
@@ -90,9 +90,9 @@ pub(super) fn put(
     user_id: &str,
     device_id: &str,
     state: &AccountState,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
-    batch.put(
+    tx.put(
         key,
         &RecordOut {
             user_id,
@@ -114,23 +114,28 @@ mod tests {
     #[test]
     fn the_list_of_refused_keys_does_not_grow_beyond_the_keys_that_there_are() {
         let store = Store::in_memory(&[7; 32]).unwrap();
-        let account = Account::open(&store, "@alice:a.org", "ALICE").unwrap();
+        let account = Account::open(&store, "@alice:a.org".into(), "ALICE".into()).unwrap();
         let refuse = || {
-            account.keys_upload_request().unwrap().unwrap();
+            let mut tx = account.begin().unwrap();
+            account.keys_upload_request(&mut tx, 0).unwrap().unwrap();
             let body = r#"{"error": "One time key already exists"}"#;
-            account.receive_keys_upload_response(400, body).unwrap();
+            account.receive_keys_upload_response(&mut tx, 400, body, 0).unwrap();
+            tx.commit().unwrap();
         };
         refuse();
         // As many as vodozemac keeps: the first ones have to make room.
-        let mut state = account.state().unwrap();
+        let mut tx = account.begin().unwrap();
+        let mut state = account.take(&mut tx).unwrap();
         let generate = |state: &mut AccountState| {
             state.account.generate_one_time_keys(5000);
             Ok(())
         };
         state.change(generate).unwrap();
         drop(state);
+        tx.commit().unwrap();
         refuse();
-        let state = account.state().unwrap();
+        let mut tx = account.begin().unwrap();
+        let state = account.take(&mut tx).unwrap();
         let keys = state.account.one_time_keys().len();
         assert_eq!((keys, state.published.skipped.len()), (5000, 5000));
     }

@@ -10,7 +10,7 @@ use super::record::{OpenUpload, Published};
 use super::{Account, AccountState, fallback};
 use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
-use crate::store::Batch;
+use crate::store::Transaction;
 
 pub(super) const KEY_ALGORITHM: &str = "signed_curve25519";
 
@@ -20,10 +20,12 @@ impl Account {
     /// What is generated is durable before it is returned, and the same bytes come back as long as
     /// the upload is unanswered and none of its keys is used. After five refusals in a row there is
     /// nothing for an hour after each.
-    pub fn keys_upload_request(&self) -> Result<Option<String>> {
-        let _entered = self.enter()?;
-        let now = self.now_ms()?;
-        let mut state = self.state()?;
+    pub fn keys_upload_request(
+        &self,
+        tx: &mut Transaction<'_>,
+        now: i64,
+    ) -> Result<Option<String>> {
+        let mut state = self.take(tx)?;
         if state.published.refusals.forbid(now) {
             return Ok(None);
         }
@@ -31,18 +33,16 @@ impl Account {
             return Ok(Some(upload.body.clone()));
         }
         state.change(|state| {
-            let mut batch = Batch::new();
-            let forgotten = fallback::forget_previous_if_due(self, state, now, &mut batch)?;
-            fallback::renew_if_due(self, state, now, &mut batch)?;
+            let forgotten = fallback::forget_previous_if_due(self, state, now, tx)?;
+            fallback::renew_if_due(self, state, now, tx)?;
             let AccountState { account, published } = state;
             generate_one_time_keys(account, published);
             published.open_upload = self.new_upload(account, published)?;
             // Whoever asks for the next upload waits for no answer to the last.
             published.answer_awaited &= published.open_upload.is_none();
             if forgotten || published.open_upload.is_some() {
-                self.put(state, &mut batch)?;
+                self.put(state, tx)?;
             }
-            self.vault().commit(batch)?;
             Ok(state.published.open_upload.as_ref().map(|upload| upload.body.clone()))
         })
     }

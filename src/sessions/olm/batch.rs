@@ -6,14 +6,14 @@ use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
 
 use super::OlmChannel;
-use super::record::{ChannelState, session_key};
-use crate::base::identifiers::{check_event_type, check_user_id};
+use super::record::{ChannelState, load, session_key};
+use crate::base::identifiers::{EventType, UserId};
 use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::parallel;
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
-use crate::store::{Batch, Sealed, lock_all};
+use crate::store::{Sealed, Taken, Transaction};
 
 /// The largest item: a content, and two names and a key.
 const ITEM_LIMIT: usize = EVENT_LIMIT + 4_096;
@@ -25,9 +25,9 @@ type Placed<T> = (usize, T);
 
 /// One item of the list, checked.
 struct Wanted<'a> {
-    event_type: String,
+    event_type: EventType,
     /// As it stands in the list.
-    content: &'a str,
+    content: &'a RawValue,
 }
 
 /// One device, and what it is to get.
@@ -49,25 +49,24 @@ struct RawItem<'a> {
 }
 
 /// Encrypts `[{"user_id", "identity_key", "type", "content"}]`, each in its device's channel, on
-/// all cores and with one commit. The results stand in the order of the list; the call itself
-/// fails only if the commit does, and then no ciphertext leaves it.
+/// all cores. The results stand in the order of the list; nobody may see them before the
+/// transaction is committed.
 pub fn encrypt_for_devices(
     account: &Arc<Account>,
+    tx: &mut Transaction<'_>,
     items: &[&RawValue],
 ) -> Result<Vec<Result<String>>> {
-    let _entered = account.enter()?;
     let mut results: Vec<Option<Result<String>>> = Vec::new();
     results.resize_with(items.len(), || None);
     let recipients = read_all(account, items, &mut results)?;
     let mut states = Vec::with_capacity(recipients.len());
     let mut found = Vec::with_capacity(recipients.len());
-    let locked = lock_all(
-        account.vault(),
+    let taken = tx.take_all(
         &recipients,
         |recipient| &recipient.channel.shared,
-        |recipient| recipient.channel.load(),
+        |recipient, records| load(&recipient.channel, records),
     )?;
-    for (Recipient { channel, items }, state) in recipients.iter().zip(locked) {
+    for (Recipient { channel, items }, state) in recipients.iter().zip(taken) {
         match state {
             Ok(state) => {
                 channel.keep();
@@ -94,18 +93,16 @@ pub fn encrypt_for_devices(
         let encrypt = |(channel, items, state)| encrypt_for(channel, items, state);
         chunk.into_iter().map(encrypt).collect::<Vec<_>>()
     })?;
-    let mut batch = Batch::new();
     for encrypted in encrypted.into_iter().flatten() {
         let Encrypted { contents, session } = encrypted?;
         if let Some(session) = session {
-            batch.put_sealed(session);
+            tx.put_sealed(session);
         }
         for (place, content) in contents {
             put(&mut results, place, content);
         }
     }
-    account.vault().commit(batch)?;
-    states.iter_mut().for_each(|state| state.finish_change());
+    states.iter_mut().for_each(Taken::finish_change);
     let missing = || E2eeError::panic("an item was lost");
     results.into_iter().map(|result| result.ok_or_else(missing)).collect()
 }
@@ -153,16 +150,16 @@ fn read_item<'a>(account: &Arc<Account>, item: &'a RawValue) -> Result<(OlmChann
     let identity_key = json::text(&object, "identity_key")?;
     let event_type = json::text(&object, "type")?;
     json::object(&object, "content")?;
-    check_user_id("user_id", user_id)?;
-    check_event_type("type", event_type)?;
+    let user_id = UserId::read("user_id", user_id)?;
+    let event_type = EventType::read("type", event_type)?;
     let identity_key: Curve25519PublicKey = public_keys::curve25519("identity_key", identity_key)?;
     // The text itself is what is encrypted, not a copy with its fields in another order.
     let raw: RawItem<'a> = serde_json::from_str(item.get())
         .map_err(|_| E2eeError::invalid_json("the item cannot be read"))?;
-    let content = raw.content.get();
-    json::check_size("content", content, EVENT_LIMIT)?;
-    let channel = OlmChannel::named(account, user_id, identity_key)?;
-    Ok((channel, Wanted { event_type: event_type.to_owned(), content }))
+    let content = raw.content;
+    json::check_size("content", content.get(), EVENT_LIMIT)?;
+    let channel = OlmChannel::named(account, user_id, identity_key);
+    Ok((channel, Wanted { event_type, content }))
 }
 
 /// Encrypts all items of one device in their order.

@@ -2,108 +2,95 @@
 
 use std::sync::Arc;
 
+use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::OlmMessage;
 
 use super::OlmChannel;
 use super::decrypt::{Incoming, check_ratchet_key, malformed, receive_plaintext};
-use super::record::{ChannelState, Fingerprint, put_channel};
-use crate::base::identifiers::check_device_id;
+use super::record::{ChannelState, Fingerprint, FingerprintKey};
+use crate::base::identifiers::{DeviceId, UserId};
 use crate::base::json::Object;
-use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::device_keys::{DeviceKeys, read_one_time_key};
-use crate::store::Batch;
+use crate::store::Transaction;
 
 /// What the caller already knows of the other device.
 #[derive(Debug, Default)]
-pub struct KnownPartner<'a> {
+pub struct KnownPartner {
     /// Its device ID.
-    pub device_id: Option<&'a str>,
+    pub device_id: Option<DeviceId>,
     /// Its fingerprint key, which then counts as known from device keys.
-    pub fingerprint_key: Option<&'a str>,
+    pub fingerprint_key: Option<vodozemac::Ed25519PublicKey>,
 }
 
 impl OlmChannel {
     /// Starts a channel to a device from its device keys and a claimed one-time key of it.
     pub fn create_outbound_channel(
         account: &Arc<Account>,
-        recipient_device_keys: &Object,
-        recipient_one_time_key: &Object,
+        tx: &mut Transaction<'_>,
+        device: DeviceKeys,
+        one_time_key: &Object,
     ) -> Result<Self> {
-        let _entered = account.enter()?;
-        let device = DeviceKeys::read(recipient_device_keys)?;
         let device_id = Some(device.device_id.as_str());
         Self::refuse_own(account, &device.user_id, &device.identity_key, device_id)?;
         let one_time_key = read_one_time_key(
-            recipient_one_time_key,
+            one_time_key,
             &device.user_id,
             &device.device_id,
             &device.fingerprint_key,
         )?;
-        let create = |channel: &Self| {
-            let make = || {
-                let session = account.create_outbound_session(device.identity_key, one_time_key)?;
-                let fingerprint = Fingerprint::DeviceKeys(device.fingerprint_key.into());
-                let mut state = ChannelState::new(Some(device.device_id.clone()), fingerprint);
-                let mut batch = Batch::new();
-                state.push(channel, session, &mut batch)?;
-                put_channel(channel, &state, &mut batch)?;
-                account.vault().commit(batch)?;
-                Ok(state)
-            };
-            channel.shared.create(|| channel.load(), make)
-        };
-        let (channel, ()) = Self::create(account, &device.user_id, device.identity_key, create)?;
+        let (channel, known) = Self::find(account, tx, &device.user_id, device.identity_key)?;
+        if known.is_some() {
+            return Err(already_exists());
+        }
+        let session = account.create_outbound_session(tx, device.identity_key, one_time_key)?;
+        let fingerprint = Fingerprint::DeviceKeys(device.fingerprint_key.into());
+        let mut state = ChannelState::new(Some(device.device_id), fingerprint);
+        state.push(&channel, session, tx)?;
+        channel.create(tx, state)?;
         Ok(channel)
     }
 
-    /// Starts a channel from a first message. The channel is stored once the message is
+    /// Starts a channel from a first message. The channel exists once the message is
     /// decrypted; the second result is the event, or why it has to be discarded (O20).
     pub fn create_from_encrypted_message(
         account: &Arc<Account>,
-        partner_user_id: &str,
-        partner_identity_key: &str,
+        tx: &mut Transaction<'_>,
+        partner_user_id: &UserId,
+        partner_identity_key: Curve25519PublicKey,
         content: &Object,
-        known: &KnownPartner<'_>,
+        known: KnownPartner,
+        now: i64,
     ) -> Result<(Self, Result<String>)> {
-        let _entered = account.enter()?;
-        let key = public_keys::curve25519("partner_identity_key", partner_identity_key)?;
-        if let Some(device_id) = known.device_id {
-            check_device_id("partner_device_id", device_id)?;
-        }
-        Self::refuse_own(account, partner_user_id, &key, known.device_id)?;
-        let fingerprint = match known.fingerprint_key {
-            None => Fingerprint::Unknown,
-            Some(text) => Fingerprint::DeviceKeys(
-                public_keys::ed25519("partner_fingerprint_key", text)?.into(),
-            ),
+        let KnownPartner { device_id, fingerprint_key } = known;
+        Self::refuse_own(account, partner_user_id, &partner_identity_key, device_id.as_deref())?;
+        let (channel, known) = Self::find(account, tx, partner_user_id, partner_identity_key)?;
+        let Incoming::Message(message) = channel.read_content(content)? else {
+            return Err(malformed());
         };
-        Self::create(account, partner_user_id, key, |channel| {
-            let Incoming::Message(message) = channel.read_content(content)? else {
-                return Err(malformed());
-            };
-            check_ratchet_key(&message)?;
-            let OlmMessage::PreKey(message) = message else {
-                return Err(E2eeError::unable_to_decrypt(
-                    "no_matching_session",
-                    "the message belongs to a session that is not known",
-                ));
-            };
-            channel.check_identity(&message)?;
-            let mut event = None;
-            let make = || {
-                account.create_inbound_session(&message, |session, plaintext, batch| {
-                    let device_id = known.device_id.map(str::to_owned);
-                    let mut state = ChannelState::new(device_id, fingerprint);
-                    state.push(channel, session, batch)?;
-                    event = Some(receive_plaintext(channel, &mut state, plaintext));
-                    put_channel(channel, &state, batch)?;
-                    Ok(state)
-                })
-            };
-            channel.shared.create(|| channel.load(), make)?;
-            event.ok_or_else(|| E2eeError::panic("internal error"))
-        })
+        check_ratchet_key(&message)?;
+        let OlmMessage::PreKey(message) = message else {
+            return Err(E2eeError::unable_to_decrypt(
+                "no_matching_session",
+                "the message belongs to a session that is not known",
+            ));
+        };
+        channel.check_identity(&message)?;
+        if known.is_some() {
+            return Err(already_exists());
+        }
+        let (session, plaintext) = account.create_inbound_session(tx, &message, now)?;
+        let fingerprint = fingerprint_key.map(FingerprintKey::from);
+        let fingerprint = fingerprint.map_or(Fingerprint::Unknown, Fingerprint::DeviceKeys);
+        let mut state = ChannelState::new(device_id, fingerprint);
+        state.push(&channel, session, tx)?;
+        let event = receive_plaintext(&channel, &mut state, plaintext);
+        channel.create(tx, state)?;
+        Ok((channel, event))
     }
+}
+
+fn already_exists() -> E2eeError {
+    E2eeError::already_exists("the channel is stored already")
 }

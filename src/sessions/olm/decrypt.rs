@@ -3,13 +3,13 @@
 use serde_json::Value;
 use vodozemac::olm::{DecryptionError, OlmMessage, PreKeyMessage, Session};
 
-use super::record::{ChannelState, Fingerprint, put_channel, put_session};
+use super::record::{ChannelState, Fingerprint, put_channel, put_channel_relaxed, put_session};
 use super::{OlmChannel, envelope};
 use crate::base::json::{self, Object};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::OLM_ALGORITHM;
-use crate::store::{Batch, LiveGuard};
+use crate::store::{Taken, Transaction};
 
 /// The ciphertext for us, decoded if it can be.
 pub(super) enum Incoming {
@@ -24,48 +24,47 @@ pub(super) fn malformed() -> E2eeError {
 impl OlmChannel {
     /// Decrypts the content of an `m.room.encrypted` to-device event and returns the plaintext.
     ///
-    /// A message that is decrypted but has to be discarded (INVALID_MESSAGE,
-    /// MISMATCHED_FINGERPRINT) has advanced its session, and that is stored (O19).
-    pub fn decrypt(&self, content: &Object) -> Result<String> {
-        let _entered = self.enter()?;
+    /// After an error, too, there may be something to be committed: a message that is decrypted but
+    /// has to be discarded (INVALID_MESSAGE, MISMATCHED_FINGERPRINT) has advanced its session
+    /// (O19), and one that cannot be decrypted may show that a new session is needed.
+    pub fn decrypt(&self, tx: &mut Transaction<'_>, content: &Object, now: i64) -> Result<String> {
         let incoming = self.read_content(content)?;
-        let mut state = self.state()?;
+        let mut state = self.take(tx)?;
         let fingerprint = state.fingerprint;
         let result = match incoming {
-            Incoming::Message(message) => self.decrypt_message(&mut state, &message),
+            Incoming::Message(message) => self.decrypt_message(tx, &mut state, &message, now),
             Incoming::Malformed => Err(malformed()),
         };
         if state.fingerprint != fingerprint {
-            self.account.note_fingerprint();
+            self.keep_and_note(tx);
         }
         if let Err(E2eeError::UnableToDecrypt { reason, .. }) = &result
             && reason != "missing_message_key"
             && reason != "message_gap"
         {
-            self.note_need(&mut state)?;
+            self.note_need(tx, &mut state)?;
         }
         result
     }
 
     /// Stores that a new session is needed, once until there is one (D32).
-    fn note_need(&self, state: &mut LiveGuard<'_, ChannelState>) -> Result<()> {
+    fn note_need(&self, tx: &mut Transaction<'_>, state: &mut Taken<ChannelState>) -> Result<()> {
         if state.needs_new_session {
             return Ok(());
         }
         state.change(|state| {
             state.needs_new_session = true;
-            let mut batch = Batch::new();
-            put_channel(self, state, &mut batch)?;
             // No key depends on it, and whoever sends garbage shall not make the disk work.
-            batch.relaxed();
-            self.account.vault().commit(batch)
+            put_channel_relaxed(self, state, tx)
         })
     }
 
     fn decrypt_message(
         &self,
-        state: &mut LiveGuard<'_, ChannelState>,
+        tx: &mut Transaction<'_>,
+        state: &mut Taken<ChannelState>,
         message: &OlmMessage,
+        now: i64,
     ) -> Result<String> {
         check_ratchet_key(message)?;
         if let OlmMessage::PreKey(pre_key) = message {
@@ -74,13 +73,13 @@ impl OlmChannel {
             // A pre-key message that matches a session is tried only there (D21, SEC-30).
             let known = state.sessions.iter().position(|s| s.session_id() == session_id);
             return match known {
-                Some(index) => self.decrypt_with(state, index, message),
-                None => self.decrypt_in_new_session(state, pre_key),
+                Some(index) => self.decrypt_with(tx, state, index, message),
+                None => self.decrypt_in_new_session(tx, state, pre_key, now),
             };
         }
         let mut worst: Option<E2eeError> = None;
         for index in (0..state.sessions.len()).rev() {
-            match self.decrypt_with(state, index, message) {
+            match self.decrypt_with(tx, state, index, message) {
                 Err(error @ E2eeError::UnableToDecrypt { .. }) => {
                     worst = Some(more_telling(worst, error));
                 }
@@ -92,45 +91,43 @@ impl OlmChannel {
         }))
     }
 
-    /// Tries one session; a success moves it to the end of the list and is stored.
+    /// Tries one session; a success moves it to the end of the list.
     fn decrypt_with(
         &self,
-        state: &mut LiveGuard<'_, ChannelState>,
+        tx: &mut Transaction<'_>,
+        state: &mut Taken<ChannelState>,
         index: usize,
         message: &OlmMessage,
     ) -> Result<String> {
-        state.change_late(|state, begun| {
-            let plaintext = state.try_session(index, message)?;
-            *begun = true;
-            let mut batch = Batch::new();
+        let plaintext = state.try_change(|state| state.try_session(index, message))?;
+        state.change(|state| {
             let session = state.sessions.remove(index);
-            put_session(self, &session, &mut batch)?;
+            put_session(self, &session, tx)?;
             let moved = index != state.sessions.len();
             state.sessions.push(session);
             let before = (state.fingerprint, state.device_id.clone());
             let event = receive_plaintext(self, state, plaintext);
             if moved || (state.fingerprint, &state.device_id) != (before.0, &before.1) {
-                put_channel(self, state, &mut batch)?;
+                put_channel(self, state, tx)?;
             }
-            self.account.vault().commit(batch)?;
             Ok(event)
         })?
     }
 
     fn decrypt_in_new_session(
         &self,
-        state: &mut LiveGuard<'_, ChannelState>,
+        tx: &mut Transaction<'_>,
+        state: &mut Taken<ChannelState>,
         message: &PreKeyMessage,
+        now: i64,
     ) -> Result<String> {
-        state.change_late(|state, begun| {
-            self.account.create_inbound_session(message, |session, plaintext, batch| {
-                *begun = true;
-                state.needs_new_session = false;
-                state.push(self, session, batch)?;
-                let event = receive_plaintext(self, state, plaintext);
-                put_channel(self, state, batch)?;
-                Ok(event)
-            })
+        let (session, plaintext) = self.account.create_inbound_session(tx, message, now)?;
+        state.change(|state| {
+            state.needs_new_session = false;
+            state.push(self, session, tx)?;
+            let event = receive_plaintext(self, state, plaintext);
+            put_channel(self, state, tx)?;
+            Ok(event)
         })?
     }
 

@@ -6,11 +6,13 @@ use vodozemac::olm::Session;
 
 use super::record::{ChannelState, put_session};
 use super::{OlmChannel, envelope};
-use crate::base::identifiers::check_event_type;
-use crate::base::json::{self, EVENT_LIMIT, encode_base64};
+use serde_json::value::RawValue;
+
+use crate::base::identifiers::EventType;
+use crate::base::json::{self, encode_base64};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::OLM_ALGORITHM;
-use crate::store::Batch;
+use crate::store::Transaction;
 
 /// Keys, framing and MAC of a pre-key message, and the other fields of its content.
 const OVERHEAD: usize = 192 + 256;
@@ -31,19 +33,22 @@ struct Ciphertext {
 
 impl OlmChannel {
     /// Encrypts an event in the session that received last, and returns the content of the
-    /// `m.room.encrypted` event. The session is durable before the ciphertext is returned.
-    pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {
-        let _entered = self.enter()?;
-        check_event_type("event_type", event_type)?;
-        json::parse_field("content", content, EVENT_LIMIT)?;
-        let mut state = self.state()?;
+    /// `m.room.encrypted` event. Nobody may see it before the transaction is committed.
+    ///
+    /// `content` is an object, within the limits of an event.
+    pub fn encrypt(
+        &self,
+        tx: &mut Transaction<'_>,
+        event_type: &EventType,
+        content: &RawValue,
+    ) -> Result<String> {
+        let mut state = self.take(tx)?;
         let plaintext = self.plaintext(&state, event_type, content)?;
+        state.check_sending()?;
         state.change(|state| {
             let session = state.sending_session()?;
             let text = self.seal(session, &plaintext)?;
-            let mut batch = Batch::new();
-            put_session(self, session, &mut batch)?;
-            self.account.vault().commit(batch)?;
+            put_session(self, session, tx)?;
             Ok(text)
         })
     }
@@ -53,7 +58,7 @@ impl OlmChannel {
         &self,
         state: &ChannelState,
         event_type: &str,
-        content: &str,
+        content: &RawValue,
     ) -> Result<String> {
         let fingerprint = state.fingerprint.key().ok_or_else(|| {
             E2eeError::unknown_fingerprint("the other device's fingerprint key is not known")
@@ -81,8 +86,16 @@ impl OlmChannel {
 }
 
 impl ChannelState {
+    fn check_sending(&self) -> Result<()> {
+        if self.sessions.is_empty() { Err(no_session()) } else { Ok(()) }
+    }
+
     /// The session that received last.
     pub(super) fn sending_session(&mut self) -> Result<&mut Session> {
-        self.sessions.last_mut().ok_or_else(|| E2eeError::no_session("the channel has no session"))
+        self.sessions.last_mut().ok_or_else(no_session)
     }
+}
+
+fn no_session() -> E2eeError {
+    E2eeError::no_session("the channel has no session")
 }

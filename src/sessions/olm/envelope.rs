@@ -32,21 +32,18 @@ pub(super) fn write(
     channel: &OlmChannel,
     partner_fingerprint: FingerprintKey,
     event_type: &str,
-    content: &str,
+    content: &RawValue,
 ) -> Result<String> {
     let account = &channel.account;
-    let raw = |text| {
-        serde_json::from_str::<&RawValue>(text)
-            .map_err(|_| E2eeError::invalid_json("the content cannot be written"))
-    };
     json::to_text(&Plaintext {
         event_type,
-        content: raw(content)?,
+        content,
         sender: account.user_id(),
         recipient: &channel.partner_user_id,
         recipient_keys: Ed25519Key { ed25519: &partner_fingerprint.to_base64() },
         keys: Ed25519Key { ed25519: &account.fingerprint_key().to_base64() },
-        sender_device_keys: raw(account.device_keys())?,
+        sender_device_keys: serde_json::from_str(account.device_keys())
+            .map_err(|_| E2eeError::invalid_json("the device keys cannot be written"))?,
     })
 }
 
@@ -96,7 +93,7 @@ fn check_fields(
     let account = &channel.account;
     json::text(event, "type")?;
     json::object(event, "content")?;
-    if json::text(event, "sender")? != channel.partner_user_id {
+    if json::text(event, "sender")? != &*channel.partner_user_id {
         return Err(E2eeError::invalid_message("the message names another sender"));
     }
     if json::text(event, "recipient")? != account.user_id() {
@@ -136,14 +133,14 @@ fn check_device_keys(
         }
     };
     let device_keys = &known.1;
-    let problem = if device_keys.user_id != channel.partner_user_id {
+    let problem = if *device_keys.user_id != *channel.partner_user_id {
         "sender_device_keys belong to another user"
     } else if device_keys.identity_key.as_bytes() != channel.partner_identity_key.as_bytes() {
         "sender_device_keys hold another identity key"
     } else if device_keys.fingerprint_key.as_bytes() != fingerprint_key.as_bytes() {
         "sender_device_keys hold another fingerprint key"
-    } else if device_keys.user_id == channel.account.user_id()
-        && device_keys.device_id == channel.account.device_id()
+    } else if device_keys.user_id == *channel.account.user_id()
+        && device_keys.device_id == *channel.account.device_id()
     {
         "sender_device_keys belong to this device"
     } else {

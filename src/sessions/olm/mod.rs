@@ -17,18 +17,16 @@ use std::sync::Arc;
 
 use vodozemac::Curve25519PublicKey;
 
-use crate::base::identifiers::check_user_id;
+use crate::base::identifiers::{DeviceId, UserId};
 use crate::base::json::Object;
-use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::device_keys::{DeviceKeys, read_one_time_key};
-use crate::store::{Access, Batch, Live, LiveGuard, RecordKey};
+use crate::store::{Live, RecordKey, Records, Taken, Transaction};
 
 pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
-pub(crate) use origin::Origins;
 pub use record::FingerprintStatus;
 pub(crate) use record::{ChannelState, Fingerprint, FingerprintKey};
 
@@ -38,7 +36,7 @@ const NEW_SESSION_INTERVAL_MS: i64 = 3_600_000;
 /// All Olm sessions between this device and one other.
 pub struct OlmChannel {
     account: Arc<Account>,
-    partner_user_id: String,
+    partner_user_id: UserId,
     partner_identity_key: Curve25519PublicKey,
     partner_identity_text: String,
     key: RecordKey,
@@ -56,21 +54,20 @@ impl OlmChannel {
     /// Names a channel, without looking whether it exists.
     fn named(
         account: &Arc<Account>,
-        partner_user_id: &str,
+        partner_user_id: UserId,
         partner_identity_key: Curve25519PublicKey,
-    ) -> Result<Self> {
-        check_user_id("partner_user_id", partner_user_id)?;
+    ) -> Self {
         let partner_identity_text = partner_identity_key.to_base64();
-        let key = record::channel_key(account, partner_user_id, &partner_identity_text);
+        let key = record::channel_key(account, &partner_user_id, &partner_identity_text);
         let shared = account.children().get_or_insert(&key, Live::new);
-        Ok(Self {
+        Self {
             account: Arc::clone(account),
-            partner_user_id: partner_user_id.to_owned(),
+            partner_user_id,
             partner_identity_key,
             partner_identity_text,
             key,
             shared,
-        })
+        }
     }
 
     /// Refuses this account itself as the other device, by its key, or by its name with whatever
@@ -89,37 +86,40 @@ impl OlmChannel {
         Ok(())
     }
 
-    /// Names a channel and creates it; again, if it was erased in between.
-    fn create<R>(
+    /// Names a channel and takes its state, if there is one.
+    fn find(
         account: &Arc<Account>,
-        partner_user_id: &str,
+        tx: &mut Transaction<'_>,
+        partner_user_id: &UserId,
         partner_identity_key: Curve25519PublicKey,
-        mut create: impl FnMut(&Self) -> Result<R>,
-    ) -> Result<(Self, R)> {
+    ) -> Result<(Self, Option<Taken<ChannelState>>)> {
         loop {
-            let channel = Self::named(account, partner_user_id, partner_identity_key)?;
-            match create(&channel) {
+            let channel = Self::named(account, partner_user_id.clone(), partner_identity_key);
+            match tx.find(&channel.shared, |records| record::load(&channel, records)) {
+                // At this moment: it is forgotten by now, and named anew.
                 Err(E2eeError::NotFound { .. }) if channel.shared.is_erased() => {}
-                result => {
-                    let result = result?;
-                    channel.keep();
-                    account.note_fingerprint();
-                    return Ok((channel, result));
-                }
+                found => return found.map(|state| (channel, state)),
             }
         }
+    }
+
+    /// Makes a channel that `find` did not find.
+    fn create(&self, tx: &mut Transaction<'_>, state: ChannelState) -> Result<()> {
+        record::put_channel(self, &state, tx)?;
+        tx.create(&self.shared, state)?;
+        self.keep_and_note(tx);
+        Ok(())
     }
 
     /// Opens a stored channel (O21).
     pub fn create_from_storage(
         account: &Arc<Account>,
-        partner_user_id: &str,
-        partner_identity_key: &str,
+        tx: &mut Transaction<'_>,
+        partner_user_id: UserId,
+        partner_identity_key: Curve25519PublicKey,
     ) -> Result<Self> {
-        let _entered = account.enter()?;
-        let key = public_keys::curve25519("partner_identity_key", partner_identity_key)?;
-        let channel = Self::named(account, partner_user_id, key)?;
-        channel.state()?;
+        let channel = Self::named(account, partner_user_id, partner_identity_key);
+        channel.take(tx)?;
         channel.keep();
         Ok(channel)
     }
@@ -134,28 +134,28 @@ impl OlmChannel {
         self.account.children().keep(&self.key, &self.shared);
     }
 
-    fn enter(&self) -> Result<Access<'_>> {
-        self.account.enter()
+    /// Once what is changed is stored: keeps the channel in memory, and tells those who keep what it
+    /// knew of the device.
+    fn keep_and_note(&self, tx: &mut Transaction<'_>) {
+        let (account, key, shared) = (self.account.clone(), self.key.clone(), self.shared.clone());
+        tx.after_commit(move || {
+            account.children().keep(&key, &shared);
+            account.note_fingerprint();
+        });
     }
 
-    fn state(&self) -> Result<LiveGuard<'_, ChannelState>> {
-        self.shared.lock(|| self.load())
-    }
-
-    fn load(&self) -> Result<Option<ChannelState>> {
-        record::load(self)
+    fn take(&self, tx: &mut Transaction<'_>) -> Result<Taken<ChannelState>> {
+        tx.take(&self.shared, |records| record::load(self, records))
     }
 
     /// How many Olm sessions the channel holds.
-    pub fn session_count(&self) -> Result<usize> {
-        let _entered = self.enter()?;
-        Ok(self.state()?.sessions.len())
+    pub fn session_count(&self, tx: &mut Transaction<'_>) -> Result<usize> {
+        Ok(self.take(tx)?.sessions.len())
     }
 
     /// What is known of the other device.
-    pub fn partner(&self) -> Result<Partner> {
-        let _entered = self.enter()?;
-        let state = self.state()?;
+    pub fn partner(&self, tx: &mut Transaction<'_>) -> Result<Partner> {
+        let state = self.take(tx)?;
         Ok(Partner {
             user_id: self.partner_user_id.clone(),
             identity_key: self.partner_identity_text.clone(),
@@ -168,10 +168,12 @@ impl OlmChannel {
     /// Takes the other device's keys: its fingerprint is known from them from now on (D26).
     /// Its device ID may have changed, as a new login of an old store changes it; the fingerprint
     /// may not.
-    pub fn set_partner_device_keys(&self, device_keys: &Object) -> Result<()> {
-        let _entered = self.enter()?;
-        let device_keys = DeviceKeys::read(device_keys)?;
-        if device_keys.user_id != self.partner_user_id {
+    pub fn set_partner_device_keys(
+        &self,
+        tx: &mut Transaction<'_>,
+        device_keys: DeviceKeys,
+    ) -> Result<()> {
+        if *device_keys.user_id != *self.partner_user_id {
             return Err(E2eeError::invalid_field("user_id", "is not the channel's user"));
         }
         if device_keys.identity_key.as_bytes() != self.partner_identity_key.as_bytes() {
@@ -184,25 +186,28 @@ impl OlmChannel {
             &device_keys.identity_key,
             device_id,
         )?;
-        let mut state = self.state()?;
+        let mut state = self.take(tx)?;
         let fingerprint_key = device_keys.fingerprint_key.into();
         state.fingerprint.check(fingerprint_key)?;
         state.change(|state| {
             state.device_id = Some(device_keys.device_id);
             state.fingerprint = Fingerprint::DeviceKeys(fingerprint_key);
-            self.commit_channel(state)
+            record::put_channel(self, state, tx)
         })?;
-        self.account.note_fingerprint();
+        self.keep_and_note(tx);
         Ok(())
     }
 
     /// Adds a session made from a claimed one-time key; it is the next to be used (O7, D23).
-    pub fn add_outbound_olm_session(&self, one_time_key: &Object) -> Result<()> {
-        let _entered = self.enter()?;
+    pub fn add_outbound_olm_session(
+        &self,
+        tx: &mut Transaction<'_>,
+        one_time_key: &Object,
+    ) -> Result<()> {
         // Earlier versions made such channels.
         let (user_id, identity_key) = (&self.partner_user_id, &self.partner_identity_key);
         Self::refuse_own(&self.account, user_id, identity_key, None)?;
-        let mut state = self.state()?;
+        let mut state = self.take(tx)?;
         let (Some(device_id), Fingerprint::DeviceKeys(fingerprint_key)) =
             (state.device_id.clone(), state.fingerprint)
         else {
@@ -214,25 +219,21 @@ impl OlmChannel {
         let one_time_key =
             read_one_time_key(one_time_key, &self.partner_user_id, &device_id, &fingerprint_key)?;
         let session =
-            self.account.create_outbound_session(self.partner_identity_key, one_time_key)?;
+            self.account.create_outbound_session(tx, self.partner_identity_key, one_time_key)?;
         state.change(|state| {
-            let mut batch = Batch::new();
             state.needs_new_session = false;
-            state.push(self, session, &mut batch)?;
-            record::put_channel(self, state, &mut batch)?;
-            self.account.vault().commit(batch)
+            state.push(self, session, tx)?;
+            record::put_channel(self, state, tx)
         })
     }
 
     /// Whether the caller should claim a one-time key and add a session, because messages of the
     /// other device cannot be decrypted: true at most once an hour, and that is stored (D32).
-    pub fn should_create_new_session(&self) -> Result<bool> {
-        let _entered = self.enter()?;
-        let mut state = self.state()?;
+    pub fn should_create_new_session(&self, tx: &mut Transaction<'_>, now: i64) -> Result<bool> {
+        let mut state = self.take(tx)?;
         if !state.needs_new_session {
             return Ok(false);
         }
-        let now = self.account.now_ms()?;
         let recent = state
             .new_session_advised_ms
             .is_some_and(|last| (0..NEW_SESSION_INTERVAL_MS).contains(&now.saturating_sub(last)));
@@ -241,34 +242,23 @@ impl OlmChannel {
         }
         state.change(|state| {
             state.new_session_advised_ms = Some(now);
-            self.commit_channel(state)
+            record::put_channel(self, state, tx)
         })?;
         Ok(true)
     }
 
     /// Deletes the channel and its sessions. Those that came from elsewhere cannot again.
-    pub fn erase(&self) -> Result<()> {
-        let _entered = self.enter()?;
-        self.shared.erase(
-            || self.load(),
-            || {
-                let mut batch = Batch::new();
-                batch.delete(&self.key);
-                for key in record::session_keys(self)? {
-                    batch.delete(&key);
-                }
-                self.account.vault().commit(batch)?;
-                // Before anybody sees that it is erased: who names it anew finds a new one.
-                self.account.children().forget(&self.key);
-                Ok(())
-            },
-        )
-    }
-
-    fn commit_channel(&self, state: &ChannelState) -> Result<()> {
-        let mut batch = Batch::new();
-        record::put_channel(self, state, &mut batch)?;
-        self.account.vault().commit(batch)
+    pub fn erase(&self, tx: &mut Transaction<'_>) -> Result<()> {
+        let state = self.take(tx)?;
+        tx.delete(&self.key);
+        for key in record::session_keys(self, tx.records())? {
+            tx.delete(&key);
+        }
+        state.erase();
+        let (account, key) = (self.account.clone(), self.key.clone());
+        // Before anybody sees that it is erased: who names it anew finds a new one.
+        tx.after_commit(move || account.children().forget(&key));
+        Ok(())
     }
 }
 
@@ -276,12 +266,12 @@ impl OlmChannel {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Partner {
     /// Its user.
-    pub user_id: String,
+    pub user_id: UserId,
     /// Its Curve25519 identity key.
     pub identity_key: String,
     /// Its device ID, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub device_id: Option<String>,
+    pub device_id: Option<DeviceId>,
     /// Its Ed25519 fingerprint key, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint_key: Option<String>,
@@ -292,8 +282,9 @@ pub struct Partner {
 /// What the channel with a device knows of its fingerprint, for the sessions that it sends (SEC-45).
 pub(crate) fn known_fingerprint(
     account: &Account,
+    records: &Records<'_>,
     user_id: &str,
     identity_key: Curve25519PublicKey,
 ) -> Result<Fingerprint> {
-    record::known_fingerprint(account, user_id, &identity_key.to_base64())
+    record::known_fingerprint(account, records, user_id, &identity_key.to_base64())
 }

@@ -10,16 +10,14 @@
 //! another account's state that accepted the same message shares no sending ratchet with it.
 //! Sessions that an earlier version imported have no record until they are imported again.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::OlmChannel;
 use crate::error::{E2eeError, Result};
 use crate::store::collections::OLM_IMPORTS;
-use crate::store::{Batch, RecordKey};
+use crate::store::{RecordKey, Transaction};
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
 struct Partner {
     user_id: String,
     identity_key: String,
@@ -28,52 +26,28 @@ struct Partner {
 impl Partner {
     fn of(channel: &OlmChannel) -> Self {
         Self {
-            user_id: channel.partner_user_id.clone(),
+            user_id: channel.partner_user_id.as_str().to_owned(),
             identity_key: channel.partner_identity_text.clone(),
         }
     }
 }
 
-/// What is noted of the sessions that come with one batch.
-#[derive(Default)]
-pub(crate) struct Origins {
-    /// The partner of each session in the batch.
-    added: BTreeMap<String, Partner>,
+/// Whether a session came to this channel before, be it gone since. `INVALID_FIELD` if it belongs
+/// to another channel.
+pub(super) fn knows(channel: &OlmChannel, tx: &Transaction<'_>, session_id: &str) -> Result<bool> {
+    match tx.read::<Partner>(&key(channel, session_id))? {
+        None => Ok(false),
+        Some(partner) if partner == Partner::of(channel) => Ok(true),
+        Some(_) => Err(E2eeError::invalid_field(
+            "pickles",
+            "has a session that belongs to the channel to another device",
+        )),
+    }
 }
 
-impl Origins {
-    /// Whether the session came to this channel before, be it gone since. `INVALID_FIELD` if it
-    /// belongs to another channel.
-    pub(super) fn knows(&self, channel: &OlmChannel, session_id: &str) -> Result<bool> {
-        let stored;
-        let partner = match self.added.get(session_id) {
-            Some(partner) => Some(partner),
-            None => {
-                stored = channel.account.vault().read::<Partner>(&key(channel, session_id))?;
-                stored.as_ref()
-            }
-        };
-        match partner {
-            None => Ok(false),
-            Some(partner) if *partner == Partner::of(channel) => Ok(true),
-            Some(_) => Err(E2eeError::invalid_field(
-                "pickles",
-                "has a session that belongs to the channel to another device",
-            )),
-        }
-    }
-
-    pub(super) fn put(
-        &mut self,
-        channel: &OlmChannel,
-        session_id: String,
-        batch: &mut Batch,
-    ) -> Result<()> {
-        let partner = Partner::of(channel);
-        batch.put(&key(channel, &session_id), &partner)?;
-        self.added.insert(session_id, partner);
-        Ok(())
-    }
+/// Notes that it came to this channel.
+pub(super) fn put(channel: &OlmChannel, tx: &mut Transaction<'_>, session_id: &str) -> Result<()> {
+    tx.put(&key(channel, session_id), &Partner::of(channel))
 }
 
 fn key(channel: &OlmChannel, session_id: &str) -> RecordKey {

@@ -9,12 +9,13 @@ use vodozemac::Ed25519PublicKey;
 use vodozemac::olm::{Session, SessionPickle};
 
 use super::OlmChannel;
+use crate::base::identifiers::DeviceId;
 use crate::base::json::{Object, decode_base64, encode_base64};
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::device_keys::DeviceKeys;
 use crate::store::collections::{OLM_CHANNELS, OLM_SESSIONS};
-use crate::store::{Batch, RecordKey};
+use crate::store::{RecordKey, Records, Transaction};
 
 /// The most sessions of a channel; the least recently used one makes room (D24, SEC-38).
 pub(super) const MAX_SESSIONS: usize = 8;
@@ -22,7 +23,7 @@ pub(super) const MAX_SESSIONS: usize = 8;
 /// A channel in memory. The session that received last stands last (O14).
 pub(crate) struct ChannelState {
     pub(super) sessions: Vec<Session>,
-    pub(super) device_id: Option<String>,
+    pub(super) device_id: Option<DeviceId>,
     pub(super) fingerprint: Fingerprint,
     pub(super) new_session_advised_ms: Option<i64>,
     /// A decryption ended in UNABLE_TO_DECRYPT since the last new session.
@@ -130,7 +131,7 @@ impl Fingerprint {
 }
 
 impl ChannelState {
-    pub(super) fn new(device_id: Option<String>, fingerprint: Fingerprint) -> Self {
+    pub(super) fn new(device_id: Option<DeviceId>, fingerprint: Fingerprint) -> Self {
         Self {
             sessions: Vec::new(),
             device_id,
@@ -147,13 +148,13 @@ impl ChannelState {
         &mut self,
         channel: &OlmChannel,
         session: Session,
-        batch: &mut Batch,
+        tx: &mut Transaction<'_>,
     ) -> Result<()> {
-        put_session(channel, &session, batch)?;
+        put_session(channel, &session, tx)?;
         self.sessions.push(session);
         while self.sessions.len() > MAX_SESSIONS {
             let evicted = self.sessions.remove(0);
-            batch.delete(&session_key(channel, &evicted.session_id()));
+            tx.delete(&session_key(channel, &evicted.session_id()));
         }
         Ok(())
     }
@@ -164,16 +165,30 @@ struct ChannelOut<'a> {
     partner_user_id: &'a str,
     partner_identity_key: &'a str,
     sessions: Vec<String>,
-    device_id: &'a Option<String>,
+    device_id: &'a Option<DeviceId>,
     fingerprint: &'a Fingerprint,
     new_session_advised_ms: Option<i64>,
     needs_new_session: bool,
 }
 
+impl<'a> ChannelOut<'a> {
+    fn of(channel: &'a OlmChannel, state: &'a ChannelState) -> Self {
+        Self {
+            partner_user_id: &channel.partner_user_id,
+            partner_identity_key: &channel.partner_identity_text,
+            sessions: state.sessions.iter().map(Session::session_id).collect(),
+            device_id: &state.device_id,
+            fingerprint: &state.fingerprint,
+            new_session_advised_ms: state.new_session_advised_ms,
+            needs_new_session: state.needs_new_session,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct ChannelIn {
     sessions: Vec<String>,
-    device_id: Option<String>,
+    device_id: Option<DeviceId>,
     fingerprint: Fingerprint,
     new_session_advised_ms: Option<i64>,
     /// Absent in records of the first versions.
@@ -186,12 +201,12 @@ pub(super) fn channel_key(account: &Account, user_id: &str, identity_key: &str) 
 }
 
 pub(super) fn session_key(channel: &OlmChannel, session_id: &str) -> RecordKey {
-    let parts = [&channel.partner_user_id, &channel.partner_identity_text, session_id];
+    let parts = [&*channel.partner_user_id, &channel.partner_identity_text, session_id];
     channel.account.record_key(OLM_SESSIONS, &parts)
 }
 
 /// The keys of all stored sessions of a channel.
-pub(super) fn session_keys(channel: &OlmChannel) -> Result<Vec<RecordKey>> {
+pub(super) fn session_keys(channel: &OlmChannel, records: &Records<'_>) -> Result<Vec<RecordKey>> {
     let account = &channel.account;
     let parts = [
         account.user_id(),
@@ -199,17 +214,16 @@ pub(super) fn session_keys(channel: &OlmChannel) -> Result<Vec<RecordKey>> {
         &channel.partner_user_id,
         &channel.partner_identity_text,
     ];
-    account.vault().scan_keys(OLM_SESSIONS, &parts)
+    records.scan_keys(OLM_SESSIONS, &parts)
 }
 
-pub(super) fn load(channel: &OlmChannel) -> Result<Option<ChannelState>> {
-    let vault = channel.account.vault();
-    let Some(record) = vault.read::<ChannelIn>(&channel.key)? else { return Ok(None) };
+pub(super) fn load(channel: &OlmChannel, records: &Records<'_>) -> Result<Option<ChannelState>> {
+    let Some(record) = records.read::<ChannelIn>(&channel.key)? else { return Ok(None) };
     let sessions = record
         .sessions
         .iter()
         .map(|session_id| {
-            vault
+            records
                 .read::<SessionPickle>(&session_key(channel, session_id))?
                 .map(Session::from_pickle)
                 .ok_or_else(|| E2eeError::corrupt("a record of an Olm session is missing"))
@@ -228,36 +242,34 @@ pub(super) fn load(channel: &OlmChannel) -> Result<Option<ChannelState>> {
 pub(super) fn put_channel(
     channel: &OlmChannel,
     state: &ChannelState,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
-    batch.put(
-        &channel.key,
-        &ChannelOut {
-            partner_user_id: &channel.partner_user_id,
-            partner_identity_key: &channel.partner_identity_text,
-            sessions: state.sessions.iter().map(Session::session_id).collect(),
-            device_id: &state.device_id,
-            fingerprint: &state.fingerprint,
-            new_session_advised_ms: state.new_session_advised_ms,
-            needs_new_session: state.needs_new_session,
-        },
-    )
+    tx.put(&channel.key, &ChannelOut::of(channel, state))
+}
+
+pub(super) fn put_channel_relaxed(
+    channel: &OlmChannel,
+    state: &ChannelState,
+    tx: &mut Transaction<'_>,
+) -> Result<()> {
+    tx.put_relaxed(&channel.key, &ChannelOut::of(channel, state))
 }
 
 pub(super) fn put_session(
     channel: &OlmChannel,
     session: &Session,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
-    batch.put(&session_key(channel, &session.session_id()), &session.pickle())
+    tx.put(&session_key(channel, &session.session_id()), &session.pickle())
 }
 
 pub(super) fn known_fingerprint(
     account: &Account,
+    records: &Records<'_>,
     user_id: &str,
     identity_key: &str,
 ) -> Result<Fingerprint> {
     let key = channel_key(account, user_id, identity_key);
-    let record = account.vault().read::<ChannelIn>(&key)?;
+    let record = records.read::<ChannelIn>(&key)?;
     Ok(record.map_or(Fingerprint::Unknown, |record| record.fingerprint))
 }

@@ -27,13 +27,25 @@ fn pair(alice: &mut RawAccount, bob: &RawAccount) -> (Session, Session) {
 fn channel(alice: &RawAccount, bob: &RawAccount, sessions: &[&Session]) -> OlmChannel {
     let store = Store::in_memory(&KEY).unwrap();
     let pickle = alice.pickle().encrypt(&KEY);
+    let (user_id, device_id) = ("@alice:a.org".into(), "ALICE".into());
     let account =
-        Account::from_vodozemac_pickle(&store, "@alice:a.org", "ALICE", &pickle, &KEY).unwrap();
+        Account::from_vodozemac_pickle(&store, user_id, device_id, &pickle, &KEY).unwrap();
+    let account = Arc::new(account);
     let pickles: Vec<String> = sessions.iter().map(|s| s.pickle().encrypt(&KEY)).collect();
     let pickles: Vec<&str> = pickles.iter().map(String::as_str).collect();
-    let key = bob.curve25519_key().to_base64();
-    OlmChannel::from_vodozemac_pickles(&Arc::new(account), "@bob:b.org", &key, &pickles, &KEY)
-        .unwrap()
+    let key = bob.curve25519_key();
+    let mut tx = account.begin_alone().unwrap();
+    let channel = OlmChannel::from_vodozemac_pickles(
+        &account,
+        &mut tx,
+        "@bob:b.org".into(),
+        key,
+        &pickles,
+        &KEY,
+    )
+    .unwrap();
+    tx.commit().unwrap();
+    channel
 }
 
 fn content(alice: &RawAccount, bob: &RawAccount, message: &OlmMessage) -> Object {
@@ -50,7 +62,8 @@ fn content(alice: &RawAccount, bob: &RawAccount, message: &OlmMessage) -> Object
 }
 
 fn in_memory(channel: &OlmChannel) -> Vec<Value> {
-    let state = channel.state().unwrap();
+    let mut tx = channel.account().begin().unwrap();
+    let state = channel.take(&mut tx).unwrap();
     state.sessions.iter().map(|s| serde_json::to_value(s.pickle()).unwrap()).collect()
 }
 
@@ -67,7 +80,9 @@ fn a_message_that_no_session_decrypts_changes_none_of_them() {
     assert!(matches!(message, OlmMessage::Normal(_)));
     let channel = channel(&alice, &bob, &[&one, &two]);
     let before = in_memory(&channel);
-    let error = channel.decrypt(&content(&alice, &bob, &message)).unwrap_err();
+    let mut tx = channel.account().begin().unwrap();
+    let result = channel.decrypt(&mut tx, &content(&alice, &bob, &message), 0);
+    let error = tx.finish(result).unwrap_err();
     assert_eq!(error.name(), "UNABLE_TO_DECRYPT");
     assert_eq!(in_memory(&channel), before);
 }

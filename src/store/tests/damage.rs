@@ -277,3 +277,17 @@ fn records_whose_part_of_the_index_is_lost_are_salvaged_unless_they_guard_keys()
         }
     }
 }
+
+#[test]
+fn what_only_a_newer_version_knows_is_kept_and_not_dropped_by_a_salvage_or_an_erase() {
+    let shared = filled();
+    let vault = shared.vault().unwrap();
+    let unknown = vault.key("of_a_newer_version", &[USER, "0"]);
+    commit(&vault, |batch| batch.put(&unknown, &7).unwrap()).unwrap();
+    commit(&vault, |batch| batch.put(&key(&vault, OF_AN_ACCOUNT[0], 0), &1).unwrap()).unwrap();
+    let vault = shared.vault().unwrap();
+    assert_eq!(vault.read::<u32>(&unknown).unwrap(), Some(7));
+    let copy = vault.salvage(Box::new(Shared::new()), UserKey::Key(&super::KEY));
+    assert_eq!(copy.unwrap_err().name(), "NEWER_FORMAT");
+    assert_eq!(vault.check_all_known().unwrap_err().name(), "NEWER_FORMAT");
+}

@@ -86,6 +86,12 @@ impl Vault {
         Ok(problems)
     }
 
+    /// `NEWER_FORMAT` if a newer version has stored something in collections of its own: what is
+    /// deleted or copied whole must be known whole.
+    pub(crate) fn check_all_known(&self) -> Result<()> {
+        self.manifest()?.check_all_known()
+    }
+
     fn is_intact(&self, key: &RecordKey, value: &[u8]) -> Result<bool> {
         match self.seal.reopen(key.collection, key.bytes(), value.to_vec()) {
             Err(E2eeError::Corrupt { .. }) => Ok(false),
@@ -104,6 +110,7 @@ impl Vault {
         if !records.is_empty()? {
             return Err(E2eeError::already_exists("the file holds a store already"));
         }
+        self.check_all_known()?;
         // The names of records are hashed with a key that comes from the data key.
         let copy = Self::with(records, self.data_key.clone(), self.random.clone())?;
         for collection in OF_AN_ACCOUNT {

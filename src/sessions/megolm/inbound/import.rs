@@ -19,7 +19,7 @@ use crate::sessions::account::Account;
 use crate::sessions::megolm::outbound::OutboundMegolmSession;
 use crate::sessions::megolm::room_key::{self, ReceivedKey};
 use crate::sessions::olm::{Fingerprint, FingerprintKey, known_fingerprint};
-use crate::store::Batch;
+use crate::store::{Batch, Records};
 
 impl InboundMegolmSession {
     /// The receiving half of our own session, from its current index on: make it before the
@@ -61,7 +61,12 @@ impl InboundMegolmSession {
             source: Source::Direct,
             sender_key,
             owner_user_id: Some(sender_user_id.into()),
-            fingerprint: known_fingerprint(account, sender_user_id, sender_key)?,
+            fingerprint: known_fingerprint(
+                account,
+                &Records::of(account.vault()),
+                sender_user_id,
+                sender_key,
+            )?,
             claimed_fingerprint: None,
         };
         Self::store(account, received, origin)

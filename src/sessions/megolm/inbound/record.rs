@@ -13,7 +13,7 @@ use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::olm::{FingerprintKey, FingerprintStatus, known_fingerprint};
 use crate::store::collections::{INBOUND_ROOMS, INBOUND_SESSIONS};
-use crate::store::{Batch, LiveGuard, RecordKey, RecordPrefix};
+use crate::store::{Batch, LiveGuard, RecordKey, RecordPrefix, Records};
 
 /// An inbound session in memory. Keys are bytes here and base64 in the record: there may be
 /// thousands of sessions.
@@ -246,7 +246,9 @@ pub(super) fn ask_channels(
         for claim in state.claims.iter_mut().filter(|claim| claim.may_gain()) {
             let Some(user_id) = claim.owner_user_id.as_deref() else { continue };
             // What may be wrong with the channel's record concerns the channel.
-            if let Ok(found) = known_fingerprint(account, user_id, claim.sender_key) {
+            if let Ok(found) =
+                known_fingerprint(account, &Records::of(account.vault()), user_id, claim.sender_key)
+            {
                 state.has_gained |= claim.gain(found);
             }
         }

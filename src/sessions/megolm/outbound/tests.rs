@@ -34,7 +34,7 @@ struct OldSettings {
 
 fn account() -> Arc<Account> {
     let store = Store::in_memory(&[7; 32]).unwrap();
-    Arc::new(Account::open(&store, "@alice:a.org", "ALICE").unwrap())
+    Arc::new(Account::open(&store, "@alice:a.org".into(), "ALICE".into()).unwrap())
 }
 
 fn old_record(session: &GroupSession, now: i64) -> OldRecord {
