@@ -156,9 +156,8 @@ impl Account {
     ///
     /// Errors: STORE_CLOSED, STORE_IO, CLOCK_FAILED, NOT_FOUND (erased).
     pub fn keys_upload_request(&self) -> Result<Option<String>> {
-        let now = self.core.now_ms()?;
         let mut tx = self.core.begin()?;
-        let body = self.core.keys_upload_request(&mut tx, now)?;
+        let body = self.core.keys_upload_request(&mut tx)?;
         tx.commit()?;
         Ok(body)
     }
@@ -176,9 +175,8 @@ impl Account {
     /// Errors: INVALID_FIELD (`http_status`: no upload is open; `body`: the server refused it),
     /// CLOCK_FAILED (400), STORE_CLOSED, STORE_IO.
     pub fn receive_keys_upload_response(&self, http_status: u16, body: &str) -> Result<()> {
-        let now = self.core.now_ms()?;
         let mut tx = self.core.begin()?;
-        let result = self.core.receive_keys_upload_response(&mut tx, http_status, body, now);
+        let result = self.core.receive_keys_upload_response(&mut tx, http_status, body);
         tx.finish(result)
     }
 
@@ -204,9 +202,8 @@ impl Account {
             .map(|types| json::parse_list("unused_fallback_types", &types, ARGUMENT_LIMIT))
             .transpose()?;
         let counts = account::KeyCounts::read(&counts, types.as_deref())?;
-        let now = self.core.now_ms()?;
         let mut tx = self.core.begin()?;
-        self.core.receive_key_counts(&mut tx, counts, now)?;
+        self.core.receive_key_counts(&mut tx, counts)?;
         tx.commit()
     }
 

@@ -114,7 +114,6 @@ impl OlmChannel {
                 .map(|key| public_keys::ed25519("partner_fingerprint_key", key))
                 .transpose()?,
         };
-        let now = account.core.now_ms()?;
         let mut tx = account.core.begin()?;
         let (core, event) = olm::OlmChannel::create_from_encrypted_message(
             &account.core,
@@ -123,7 +122,6 @@ impl OlmChannel {
             key,
             &content,
             known,
-            now,
         )?;
         tx.commit()?;
         Ok(Arc::new(Self { core, first_event: Some(event.map(Zeroizing::new)) }))
@@ -266,9 +264,8 @@ impl OlmChannel {
     /// message), STORE_IO.
     pub fn decrypt(&self, content: &str) -> Result<String> {
         let content = json::parse_object("content", content, EVENT_LIMIT)?;
-        let now = self.core.account().now_ms()?;
         let mut tx = self.begin()?;
-        let event = self.core.decrypt(&mut tx, &content, now);
+        let event = self.core.decrypt(&mut tx, &content);
         tx.finish(event)
     }
 
@@ -313,9 +310,8 @@ impl OlmChannel {
     ///
     /// Errors: CLOCK_FAILED, STORE_CLOSED, STORE_IO.
     pub fn should_create_new_session(&self) -> Result<bool> {
-        let now = self.core.account().now_ms()?;
         let mut tx = self.begin()?;
-        let should = self.core.should_create_new_session(&mut tx, now)?;
+        let should = self.core.should_create_new_session(&mut tx)?;
         tx.commit()?;
         Ok(should)
     }

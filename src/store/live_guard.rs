@@ -54,7 +54,7 @@ impl<S> Live<S> {
         let mut guard = self.lock(load)?;
         guard.valid = false;
         commit()?;
-        guard.place.take().map(Place::erase);
+        guard.place.0.take().map(Place::erase);
         Ok(())
     }
 
@@ -86,14 +86,14 @@ impl<'a, S> LiveLock<'a, S> {
     /// `NOT_FOUND` if there is no state, here or in the store.
     pub(crate) fn into_guard(self) -> Result<LiveGuard<'a, S>> {
         let Self { state, place, .. } = self;
-        Ok(LiveGuard { state: state.ok_or_else(not_found)?, place: Some(place), valid: true })
+        Ok(LiveGuard { state: state.ok_or_else(not_found)?, place: Back(Some(place), None), valid: true })
     }
 }
 
 /// The state, locked.
 pub(crate) struct LiveGuard<'a, S> {
     state: Arc<S>,
-    place: Option<Place<&'a Live<S>, S>>,
+    place: Back<'a, S>,
     /// Whether the state is what the store holds, and goes back to the cell.
     valid: bool,
 }
@@ -143,10 +143,19 @@ impl<S> Deref for LiveGuard<'_, S> {
 
 impl<S> Drop for LiveGuard<'_, S> {
     fn drop(&mut self) {
-        if let Some(place) = self.place.take()
-            && self.valid
-        {
-            place.put_back(Arc::clone(&self.state));
+        if self.valid {
+            self.place.1 = Some(Arc::clone(&self.state));
+        }
+    }
+}
+
+/// Puts the state back once its guard's own reference is gone.
+struct Back<'a, S>(Option<Place<&'a Live<S>, S>>, Option<Arc<S>>);
+
+impl<S> Drop for Back<'_, S> {
+    fn drop(&mut self) {
+        if let (Some(place), Some(state)) = (self.0.take(), self.1.take()) {
+            place.put_back(state);
         }
     }
 }

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::Store;
 use super::batch::{Batch, Sealed};
 use super::life::Access;
 use super::live::{Live, already_exists, not_found};
 use super::record_key::RecordKey;
 use super::records::Records;
 use super::taken::{Home, States, Taken};
-use super::vault::Vault;
 use crate::base::parallel;
 use crate::error::{E2eeError, Result};
 
@@ -32,7 +32,9 @@ const AT_ONCE: usize = 16;
 ///
 /// The fields are dropped in this order: the states are back before others may enter.
 pub struct Transaction<'a> {
+    store: &'a Store,
     records: Records<'a>,
+    now_ms: Option<i64>,
     /// By the addresses of their `Live`s, which they hold.
     taken: HashMap<usize, Rc<dyn States>>,
     after: Vec<Box<dyn FnOnce() + 'a>>,
@@ -40,12 +42,22 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(vault: &'a Vault, access: Access<'a>) -> Self {
+    pub(crate) fn new(store: &'a Store, access: Access<'a>) -> Self {
         Self {
-            records: Records::of(vault),
+            store,
+            records: Records::of(store.vault()),
+            now_ms: None,
             taken: HashMap::new(),
             after: Vec::new(),
             _access: access,
+        }
+    }
+
+    /// The time by the store's clock, as Unix time in milliseconds: one for the whole transaction.
+    pub(crate) fn now_ms(&mut self) -> Result<i64> {
+        match self.now_ms {
+            Some(now) => Ok(now),
+            None => Ok(*self.now_ms.insert(self.store.now_ms()?)),
         }
     }
 

@@ -48,7 +48,6 @@ impl Account {
         tx: &mut Transaction<'_>,
         http_status: u16,
         body: &str,
-        now: i64,
     ) -> Result<()> {
         let mut state = self.take(tx)?;
         let Some(upload) = state.published.open_upload.clone() else {
@@ -63,6 +62,7 @@ impl Account {
                 })
             }
             400 => {
+                let now = tx.now_ms()?;
                 let refusal = Refusal::read(body);
                 state.change(|state| {
                     if give_up(state, &upload, &refusal, now) {
@@ -101,12 +101,8 @@ impl Account {
     }
 
     /// Takes what /sync says of the keys on the server.
-    pub fn receive_key_counts(
-        &self,
-        tx: &mut Transaction<'_>,
-        counts: KeyCounts,
-        now: i64,
-    ) -> Result<()> {
+    pub fn receive_key_counts(&self, tx: &mut Transaction<'_>, counts: KeyCounts) -> Result<()> {
+        let now = tx.now_ms()?;
         self.take(tx)?.change(|state| {
             let mut changed = set_count(state, counts.one_time_keys);
             if let Some(unused) = counts.fallback_unused {

@@ -101,7 +101,7 @@ impl Account {
             let shared = store.live().get_or_insert(&key, || Shared::new(store));
             // If it was erased at this moment it is forgotten by now: start anew.
             let Ok(access) = shared.life.enter() else { continue };
-            let mut tx = Transaction::new(store.vault(), access);
+            let mut tx = Transaction::new(store, access);
             let found = tx.find(&shared.state, |records| record::load(records, &key))?;
             let new = match (&found, wanted) {
                 (Some(_), Wanted::Stored | Wanted::Any) => None,
@@ -199,13 +199,13 @@ impl Account {
 
     /// Begins what one call changes. Once in a call, as `enter`.
     pub fn begin(&self) -> Result<Transaction<'_>> {
-        Ok(Transaction::new(self.vault(), self.enter()?))
+        Ok(Transaction::new(&self.store, self.enter()?))
     }
 
     /// As `begin`, for a call that changes many objects at once: no other call on this account or
     /// on anything of it runs meanwhile.
     pub(crate) fn begin_alone(&self) -> Result<Transaction<'_>> {
-        Ok(Transaction::new(self.vault(), self.enter_alone()?))
+        Ok(Transaction::new(&self.store, self.enter_alone()?))
     }
 
     /// As `enter`, for the end of a handle, where nothing may fail or wait.
@@ -286,8 +286,8 @@ impl Account {
         &self,
         tx: &mut Transaction<'_>,
         message: &PreKeyMessage,
-        now: i64,
     ) -> Result<(Session, Vec<u8>)> {
+        let now = tx.now_ms()?;
         let mut state = self.take(tx)?;
         fallback::check(self, &state, message, now, tx)?;
         let upload = answer::upload_of(&state, &message.one_time_key());

@@ -117,9 +117,9 @@ mod tests {
         let account = Account::open(&store, "@alice:a.org".into(), "ALICE".into()).unwrap();
         let refuse = || {
             let mut tx = account.begin().unwrap();
-            account.keys_upload_request(&mut tx, 0).unwrap().unwrap();
+            account.keys_upload_request(&mut tx).unwrap().unwrap();
             let body = r#"{"error": "One time key already exists"}"#;
-            account.receive_keys_upload_response(&mut tx, 400, body, 0).unwrap();
+            account.receive_keys_upload_response(&mut tx, 400, body).unwrap();
             tx.commit().unwrap();
         };
         refuse();

@@ -20,11 +20,8 @@ impl Account {
     /// What is generated is durable before it is returned, and the same bytes come back as long as
     /// the upload is unanswered and none of its keys is used. After five refusals in a row there is
     /// nothing for an hour after each.
-    pub fn keys_upload_request(
-        &self,
-        tx: &mut Transaction<'_>,
-        now: i64,
-    ) -> Result<Option<String>> {
+    pub fn keys_upload_request(&self, tx: &mut Transaction<'_>) -> Result<Option<String>> {
+        let now = tx.now_ms()?;
         let mut state = self.take(tx)?;
         if state.published.refusals.forbid(now) {
             return Ok(None);

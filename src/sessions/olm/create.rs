@@ -61,7 +61,6 @@ impl OlmChannel {
         partner_identity_key: Curve25519PublicKey,
         content: &Object,
         known: KnownPartner,
-        now: i64,
     ) -> Result<(Self, Result<String>)> {
         let KnownPartner { device_id, fingerprint_key } = known;
         Self::refuse_own(account, partner_user_id, &partner_identity_key, device_id.as_deref())?;
@@ -80,7 +79,7 @@ impl OlmChannel {
         if known.is_some() {
             return Err(already_exists());
         }
-        let (session, plaintext) = account.create_inbound_session(tx, &message, now)?;
+        let (session, plaintext) = account.create_inbound_session(tx, &message)?;
         let fingerprint = fingerprint_key.map(FingerprintKey::from);
         let fingerprint = fingerprint.map_or(Fingerprint::Unknown, Fingerprint::DeviceKeys);
         let mut state = ChannelState::new(device_id, fingerprint);

@@ -27,12 +27,12 @@ impl OlmChannel {
     /// After an error, too, there may be something to be committed: a message that is decrypted but
     /// has to be discarded (INVALID_MESSAGE, MISMATCHED_FINGERPRINT) has advanced its session
     /// (O19), and one that cannot be decrypted may show that a new session is needed.
-    pub fn decrypt(&self, tx: &mut Transaction<'_>, content: &Object, now: i64) -> Result<String> {
+    pub fn decrypt(&self, tx: &mut Transaction<'_>, content: &Object) -> Result<String> {
         let incoming = self.read_content(content)?;
         let mut state = self.take(tx)?;
         let fingerprint = state.fingerprint;
         let result = match incoming {
-            Incoming::Message(message) => self.decrypt_message(tx, &mut state, &message, now),
+            Incoming::Message(message) => self.decrypt_message(tx, &mut state, &message),
             Incoming::Malformed => Err(malformed()),
         };
         if state.fingerprint != fingerprint {
@@ -64,7 +64,6 @@ impl OlmChannel {
         tx: &mut Transaction<'_>,
         state: &mut Taken<ChannelState>,
         message: &OlmMessage,
-        now: i64,
     ) -> Result<String> {
         check_ratchet_key(message)?;
         if let OlmMessage::PreKey(pre_key) = message {
@@ -74,7 +73,7 @@ impl OlmChannel {
             let known = state.sessions.iter().position(|s| s.session_id() == session_id);
             return match known {
                 Some(index) => self.decrypt_with(tx, state, index, message),
-                None => self.decrypt_in_new_session(tx, state, pre_key, now),
+                None => self.decrypt_in_new_session(tx, state, pre_key),
             };
         }
         let mut worst: Option<E2eeError> = None;
@@ -119,9 +118,8 @@ impl OlmChannel {
         tx: &mut Transaction<'_>,
         state: &mut Taken<ChannelState>,
         message: &PreKeyMessage,
-        now: i64,
     ) -> Result<String> {
-        let (session, plaintext) = self.account.create_inbound_session(tx, message, now)?;
+        let (session, plaintext) = self.account.create_inbound_session(tx, message)?;
         state.change(|state| {
             state.needs_new_session = false;
             state.push(self, session, tx)?;

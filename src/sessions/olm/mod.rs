@@ -229,11 +229,12 @@ impl OlmChannel {
 
     /// Whether the caller should claim a one-time key and add a session, because messages of the
     /// other device cannot be decrypted: true at most once an hour, and that is stored (D32).
-    pub fn should_create_new_session(&self, tx: &mut Transaction<'_>, now: i64) -> Result<bool> {
+    pub fn should_create_new_session(&self, tx: &mut Transaction<'_>) -> Result<bool> {
         let mut state = self.take(tx)?;
         if !state.needs_new_session {
             return Ok(false);
         }
+        let now = tx.now_ms()?;
         let recent = state
             .new_session_advised_ms
             .is_some_and(|last| (0..NEW_SESSION_INTERVAL_MS).contains(&now.saturating_sub(last)));

@@ -81,7 +81,7 @@ fn a_message_that_no_session_decrypts_changes_none_of_them() {
     let channel = channel(&alice, &bob, &[&one, &two]);
     let before = in_memory(&channel);
     let mut tx = channel.account().begin().unwrap();
-    let result = channel.decrypt(&mut tx, &content(&alice, &bob, &message), 0);
+    let result = channel.decrypt(&mut tx, &content(&alice, &bob, &message));
     let error = tx.finish(result).unwrap_err();
     assert_eq!(error.name(), "UNABLE_TO_DECRYPT");
     assert_eq!(in_memory(&channel), before);

@@ -3,43 +3,43 @@
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use super::Shared;
 use super::manifest::Failing;
-use crate::base::environment::SystemRandom;
+use crate::base::environment::{Clock, SystemRandom};
 use crate::error::{E2eeError, Result};
-use crate::store::user_key::UserKey;
-use crate::store::{Life, Live, RecordKey, Records, Transaction, Vault};
+use crate::store::{Life, Live, RecordKey, Records, Store, Transaction};
 
 const COLLECTION: &str = "olm";
 
 struct World {
     /// Makes the next commit fail if it is not 0.
     fail: Arc<AtomicUsize>,
-    vault: Vault,
+    store: Arc<Store>,
     life: Life,
 }
 
 impl World {
     fn new() -> Self {
         let fail = Arc::new(AtomicUsize::new(0));
-        let store = Box::new(Failing(Shared::new(), fail.clone()));
-        let vault = Vault::open(store, UserKey::Key(&super::KEY), Arc::new(SystemRandom)).unwrap();
-        Self { fail, vault, life: Life::default() }
+        let records = Box::new(Failing(Shared::new(), fail.clone()));
+        let random = Arc::new(SystemRandom);
+        let store = Store::with_record_store(records, &super::KEY, random).unwrap();
+        Self { fail, store, life: Life::default() }
     }
 
     fn begin(&self) -> Transaction<'_> {
-        Transaction::new(&self.vault, self.life.enter().unwrap())
+        Transaction::new(&self.store, self.life.enter().unwrap())
     }
 
     fn key(&self, name: &str) -> RecordKey {
-        self.vault.key(COLLECTION, &["@a:hs", name])
+        self.store.vault().key(COLLECTION, &["@a:hs", name])
     }
 
     fn stored(&self, name: &str) -> Option<u32> {
-        self.vault.read(&self.key(name)).unwrap()
+        self.store.vault().read(&self.key(name)).unwrap()
     }
 }
 
@@ -98,7 +98,7 @@ fn reads_see_what_the_transaction_has_put_and_deleted() {
     tx.put(&kept, &2_u32).unwrap();
     tx.put(&kept, &3_u32).unwrap();
     tx.delete(&gone);
-    tx.put_sealed(world.vault.seal(new.clone(), &4_u32).unwrap());
+    tx.put_sealed(world.store.vault().seal(new.clone(), &4_u32).unwrap());
     assert_eq!(tx.read::<u32>(&kept).unwrap(), Some(3));
     assert_eq!(tx.read::<u32>(&gone).unwrap(), None);
     assert_eq!(tx.read::<u32>(&new).unwrap(), Some(4));
@@ -320,4 +320,20 @@ fn many_states_are_taken_at_once_and_each_that_cannot_be_had_is_its_own_error() 
             (number, Err(error)) => panic!("{number}: {error}"),
         }
     }
+}
+
+#[test]
+fn a_transaction_has_one_time() {
+    struct Counting(AtomicI64);
+    impl Clock for Counting {
+        fn now_ms(&self) -> Result<i64> {
+            Ok(self.0.fetch_add(1, Ordering::SeqCst))
+        }
+    }
+    let world = World::new();
+    world.store.set_clock(Arc::new(Counting(AtomicI64::new(5)))).unwrap();
+    let mut tx = world.begin();
+    assert_eq!([tx.now_ms().unwrap(), tx.now_ms().unwrap()], [5, 5]);
+    drop(tx);
+    assert_eq!(world.begin().now_ms().unwrap(), 6);
 }
