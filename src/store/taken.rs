@@ -96,7 +96,9 @@ impl<S: 'static> States for Home<S> {
     fn note_stored(&self) {
         let mut held = self.0.borrow_mut();
         if held.standing == Standing::Erased {
-            held.place.take().map(Place::erase);
+            if let Some(place) = held.place.take() {
+                place.erase();
+            }
         }
         held.standing = Standing::Stored;
     }
