@@ -3,7 +3,7 @@
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::record_key::RecordKey;
+use super::record_key::{RecordKey, RecordPrefix};
 use super::record_store::Durability;
 use super::seal;
 use crate::error::Result;
@@ -11,12 +11,21 @@ use crate::error::Result;
 /// Changes that are committed together, in their order.
 pub(crate) struct Batch {
     pub(super) changes: Vec<Pending>,
+    /// Of sets, with what becomes of them.
+    pub(super) members: Vec<Member>,
     pub(super) durability: Durability,
 }
 
 pub(super) struct Pending {
     pub(super) key: RecordKey,
     pub(super) value: Value,
+}
+
+/// What becomes of one member of a set.
+pub(super) struct Member {
+    pub(super) set: &'static str,
+    pub(super) key: Vec<u8>,
+    pub(super) is_in: bool,
 }
 
 pub(super) enum Value {
@@ -31,7 +40,7 @@ pub(crate) struct Sealed(pub(super) Pending);
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { changes: Vec::new(), durability: Durability::Synced }
+        Self { changes: Vec::new(), members: Vec::new(), durability: Durability::Synced }
     }
 
     /// Stores a record. The value is serialised now, so that it may change before the commit.
@@ -51,6 +60,17 @@ impl Batch {
         self.changes.push(Pending { key: key.clone(), value: Value::Deleted });
     }
 
+    /// Puts a name into a list of a set, if it is not there. A list is in the order of its names, and
+    /// a name is some texts without NUL, of which the first counts most.
+    pub(crate) fn note(&mut self, list: &RecordPrefix, name: &[&str]) {
+        self.members.push(Member::new(list, name, true));
+    }
+
+    /// Takes a name out of a list, if it is there.
+    pub(crate) fn unnote(&mut self, list: &RecordPrefix, name: &[&str]) {
+        self.members.push(Member::new(list, name, false));
+    }
+
     /// Lets the commit return before the changes are synced to disk. Only for
     /// batches without anything that keeps a key from being used twice.
     pub(crate) fn relaxed(&mut self) {
@@ -58,7 +78,14 @@ impl Batch {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.members.is_empty()
+    }
+}
+
+impl Member {
+    fn new(list: &RecordPrefix, name: &[&str], is_in: bool) -> Self {
+        let key = [list.bytes(), name.join("\0").as_bytes()].concat();
+        Self { set: list.collection(), key, is_in }
     }
 }
 

@@ -43,7 +43,7 @@ pub(crate) use lock_all::lock_all;
 pub(crate) use record_key::{RecordKey, RecordPrefix};
 #[allow(unused_imports)]
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
-pub(crate) use vault::{Problem, Vault};
+pub(crate) use vault::{Problem, SetOf, Vault};
 pub(crate) use write_back::WriteBack;
 
 use crate::base::environment::{
