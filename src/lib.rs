@@ -52,15 +52,15 @@ pub use store::{StoreBackend, StoreChange, StoreEntry, contract as store_contrac
 
 /// The typed core behind the objects at the crate's root.
 pub mod typed {
-    pub use crate::sessions::account::Account;
+    pub use crate::sessions::account::{Account, Page};
     pub use crate::sessions::libolm_import::{Failure, Report, import_libolm_sessions};
     pub use crate::sessions::megolm::{
         Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo, Settings,
         decrypt_room_events, list_sessions,
     };
     pub use crate::sessions::olm::{
-        FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,
-        keys_claim_request, read_keys_claim_response,
+        ChannelInfo, FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,
+        keys_claim_request, list_channels, read_keys_claim_response,
     };
     pub use crate::store::Store;
 }

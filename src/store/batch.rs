@@ -71,6 +71,12 @@ impl Batch {
         self.members.push(Member::new(list, name, false));
     }
 
+    /// Adds what another batch changes.
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.changes.append(&mut other.changes);
+        self.members.append(&mut other.members);
+    }
+
     /// Lets the commit return before the changes are synced to disk. Only for
     /// batches without anything that keeps a key from being used twice.
     pub(crate) fn relaxed(&mut self) {

@@ -74,6 +74,11 @@ pub(super) fn guards_keys(collection: &str) -> bool {
     ![OUTBOUND_CURRENT, INBOUND_SESSIONS, INBOUND_REPLAYS, INBOUND_USES].contains(&collection)
 }
 
+/// The collection whose records say what is in a set.
+pub(super) fn repeated_by(set: &str) -> &'static str {
+    if set == OLM_LISTS { OLM_CHANNELS } else { INBOUND_SESSIONS }
+}
+
 pub(super) fn is_set(collection: &str) -> bool {
     SETS.contains(&collection)
 }

@@ -49,7 +49,10 @@ impl<S> Live<S> {
     /// Locks the state without reading it. `NOT_FOUND` if it was erased; `PANIC` if a call before
     /// unwound.
     pub(crate) fn hold(&self) -> Result<LiveLock<'_, S>> {
-        let mut cell = self.cell()?;
+        Self::lock_of(self.cell()?)
+    }
+
+    fn lock_of(mut cell: MutexGuard<'_, Cell<S>>) -> Result<LiveLock<'_, S>> {
         let state = match std::mem::replace(&mut *cell, Cell::Unloaded) {
             Cell::Loaded(state) => Some(state),
             Cell::Unloaded => None,
@@ -59,6 +62,13 @@ impl<S> Live<S> {
             }
         };
         Ok(LiveLock { was_missing: state.is_none(), state, cell })
+    }
+
+    /// As `hold`, without waiting: `None` if the state is in use, was erased, or a call before
+    /// unwound.
+    pub(crate) fn try_hold(&self) -> Option<LiveLock<'_, S>> {
+        let cell = self.cell.try_lock().ok()?;
+        Self::lock_of(cell).ok()
     }
 
     /// Creates what does not exist yet. `make` commits to the store and returns
@@ -207,6 +217,13 @@ impl<S> LiveGuard<'_, S> {
     /// The change that was begun is what the store holds.
     pub(crate) fn finish_change(&mut self) {
         self.valid = true;
+    }
+
+    /// The change that was begun was the deletion of the object, and is what the store holds: all
+    /// its handles answer NOT_FOUND.
+    pub(crate) fn finish_erase(mut self) {
+        self.valid = false;
+        *self.cell = Cell::Erased;
     }
 
     /// As `change`, for work that can fail before it has changed anything: it

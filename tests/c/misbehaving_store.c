@@ -260,7 +260,8 @@ static matrixe2ee_status create_another(matrixe2ee_error **err) {
 
 static matrixe2ee_status list(matrixe2ee_error **err) {
     char *sessions;
-    matrixe2ee_status status = matrixe2ee_account_list_sessions(bad.account, NULL, &sessions, err);
+    matrixe2ee_status status =
+        matrixe2ee_account_list_sessions(bad.account, NULL, NULL, -1, &sessions, err);
     matrixe2ee_string_free(sessions);
     return status;
 }
@@ -307,7 +308,8 @@ static void every_call_fails_in_turn(enum mischief mischief, int sticky) {
 /* A list leaves out what is damaged, if it is not the index that is. */
 static void list_damaged(void) {
     char *sessions;
-    matrixe2ee_status status = matrixe2ee_account_list_sessions(bad.account, NULL, &sessions, NULL);
+    matrixe2ee_status status =
+        matrixe2ee_account_list_sessions(bad.account, NULL, NULL, -1, &sessions, NULL);
     CHECK(status == MATRIXE2EE_STATUS_CORRUPT ||
           (status == MATRIXE2EE_STATUS_OK && strcmp(sessions, "[]") == 0));
     matrixe2ee_string_free(sessions);

@@ -151,7 +151,7 @@ impl Open {
 pub fn look(world: &World) -> Result<()> {
     let alice = world.alice()?;
     alice.account.device_keys()?;
-    alice.account.list_sessions(None)?;
+    alice.account.list_sessions(None, None, None)?;
     for (user_id, note) in [(BOB, "bob's key"), (CAROL, "carol's key")] {
         match alice.channel(user_id, world.note(note)) {
             Err(E2eeError::NotFound { .. }) => {}
@@ -375,7 +375,7 @@ pub const STEPS: &[Step] = &[
             }
         },
         call: |world| {
-            let list = world.alice()?.account.list_sessions(None)?;
+            let list = world.alice()?.account.list_sessions(None, None, None)?;
             match v(&list).as_array().unwrap().len() {
                 3 => Ok(()),
                 // A damaged session is left out.

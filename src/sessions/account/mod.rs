@@ -4,6 +4,7 @@ mod answer;
 mod fallback;
 mod import;
 mod life;
+mod lists;
 mod record;
 mod upload;
 
@@ -20,13 +21,14 @@ use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::{MEGOLM_ALGORITHM, OLM_ALGORITHM};
 use crate::store::{
-    Batch, Live, LiveGuard, LiveRegistry, RecordKey, Store, Vault, WriteBack, collections,
+    Batch, Live, LiveGuard, LiveRegistry, RecordKey, SetOf, Store, Vault, WriteBack, collections,
 };
 
 pub(crate) use import::{pickle_error, vodozemac_pickle_key};
 pub use life::Entered;
 pub(crate) use life::EnteredAlone;
 pub(crate) use life::Life;
+pub use lists::Page;
 pub(crate) use record::AccountState;
 
 /// An account that is open in a store. Channels and sessions hold it, and so the store.
@@ -290,6 +292,9 @@ impl Account {
                 batch.delete(&key);
             }
         }
+        for set in collections::SETS {
+            self.vault().unnote_all(set, &[&self.user_id, &self.device_id], &mut batch)?;
+        }
         let result = self.vault().commit(batch);
         // A commit that failed may have been made all the same: the store knows.
         *erased = result.is_ok() || matches!(record::load(self.vault(), &self.key), Ok(None));
@@ -339,6 +344,10 @@ impl<'a> Opening<'a> {
     fn commit(&self, state: AccountState) -> Result<AccountState> {
         let mut batch = Batch::new();
         record::put(&self.key, self.user_id, self.device_id, &state, &mut batch)?;
+        for set in collections::SETS {
+            let owner = [self.user_id, self.device_id];
+            self.store.vault().note_built(SetOf { set, owner }, &mut batch);
+        }
         self.store.vault().commit(batch)?;
         Ok(state)
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
 
-use super::OlmChannel;
-use super::record::{ChannelState, session_key};
+use super::record::{ChannelState, put_channel, session_key};
+use super::{OlmChannel, time_of_use};
 use crate::base::identifiers::{check_event_type, check_user_id};
 use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::parallel;
@@ -40,6 +40,8 @@ struct Recipient<'a> {
 struct Encrypted {
     contents: Vec<Placed<Result<String>>>,
     session: Option<Sealed>,
+    /// What changes of the channel itself.
+    channel: Batch,
 }
 
 #[derive(serde::Deserialize)]
@@ -59,6 +61,7 @@ pub fn encrypt_for_devices(
     let mut results: Vec<Option<Result<String>>> = Vec::new();
     results.resize_with(items.len(), || None);
     let recipients = read_all(account, items, &mut results)?;
+    let now = time_of_use(account)?;
     let mut states = Vec::with_capacity(recipients.len());
     let mut found = Vec::with_capacity(recipients.len());
     let locked = lock_all(
@@ -91,12 +94,13 @@ pub fn encrypt_for_devices(
         chunks.push(work.by_ref().take(AT_ONCE).collect::<Vec<_>>());
     }
     let encrypted = parallel::map(chunks, items.len(), |chunk| {
-        let encrypt = |(channel, items, state)| encrypt_for(channel, items, state);
+        let encrypt = |(channel, items, state)| encrypt_for(channel, items, state, now);
         chunk.into_iter().map(encrypt).collect::<Vec<_>>()
     })?;
     let mut batch = Batch::new();
     for encrypted in encrypted.into_iter().flatten() {
-        let Encrypted { contents, session } = encrypted?;
+        let Encrypted { contents, session, channel } = encrypted?;
+        batch.append(channel);
         if let Some(session) = session {
             batch.put_sealed(session);
         }
@@ -170,6 +174,7 @@ fn encrypt_for(
     channel: &OlmChannel,
     items: &[Placed<Wanted<'_>>],
     state: &mut ChannelState,
+    now: Option<i64>,
 ) -> Result<Encrypted> {
     let mut contents = Vec::with_capacity(items.len());
     let mut advanced = false;
@@ -181,6 +186,10 @@ fn encrypt_for(
         });
         contents.push((*place, content));
     }
+    let mut changes = Batch::new();
+    if advanced && state.note_sending(now) {
+        put_channel(channel, state, &mut changes)?;
+    }
     let session = state.sessions.last().filter(|_| advanced);
     let session = session
         .map(|session| {
@@ -188,5 +197,5 @@ fn encrypt_for(
             channel.account.vault().seal(key, &session.pickle())
         })
         .transpose()?;
-    Ok(Encrypted { contents, session })
+    Ok(Encrypted { contents, session, channel: changes })
 }

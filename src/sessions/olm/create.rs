@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use vodozemac::olm::OlmMessage;
 
-use super::OlmChannel;
 use super::decrypt::{Incoming, check_ratchet_key, malformed, receive_plaintext};
 use super::record::{ChannelState, Fingerprint, put_channel};
+use super::strangers::{Leaving, Surplus};
+use super::{OlmChannel, time_of_use};
 use crate::base::identifiers::check_device_id;
 use crate::base::json::Object;
 use crate::base::public_keys;
@@ -41,14 +42,16 @@ impl OlmChannel {
             &device.device_id,
             &device.fingerprint_key,
         )?;
+        let now = time_of_use(account)?;
         let create = |channel: &Self| {
             let make = || {
                 let session = account.create_outbound_session(device.identity_key, one_time_key)?;
                 let fingerprint = Fingerprint::DeviceKeys(device.fingerprint_key.into());
                 let mut state = ChannelState::new(Some(device.device_id.clone()), fingerprint);
+                state.note_use(now);
                 let mut batch = Batch::new();
                 state.push(channel, session, &mut batch)?;
-                put_channel(channel, &state, &mut batch)?;
+                put_channel(channel, &mut state, &mut batch)?;
                 account.vault().commit(batch)?;
                 Ok(state)
             };
@@ -79,6 +82,7 @@ impl OlmChannel {
                 public_keys::ed25519("partner_fingerprint_key", text)?.into(),
             ),
         };
+        let now = time_of_use(account)?;
         Self::create(account, partner_user_id, key, |channel| {
             let Incoming::Message(message) = channel.read_content(content)? else {
                 return Err(malformed());
@@ -91,18 +95,27 @@ impl OlmChannel {
                 ));
             };
             channel.check_identity(&message)?;
+            let is_strangers = fingerprint == Fingerprint::Unknown;
+            let surplus = is_strangers.then(|| Surplus::of(channel)).transpose()?;
+            let mut leaving = Leaving::default();
             let mut event = None;
             let make = || {
                 account.create_inbound_session(&message, |session, plaintext, batch| {
                     let device_id = known.device_id.map(str::to_owned);
                     let mut state = ChannelState::new(device_id, fingerprint);
+                    state.is_unanswered = true;
+                    state.note_use(now);
                     state.push(channel, session, batch)?;
                     event = Some(receive_plaintext(channel, &mut state, plaintext));
-                    put_channel(channel, &state, batch)?;
+                    put_channel(channel, &mut state, batch)?;
+                    if let Some(surplus) = &surplus {
+                        leaving.make_room(surplus, batch)?;
+                    }
                     Ok(state)
                 })
             };
             channel.shared.create(|| channel.load(), make)?;
+            leaving.have_left();
             event.ok_or_else(|| E2eeError::panic("internal error"))
         })
     }

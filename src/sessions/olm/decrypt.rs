@@ -4,7 +4,7 @@ use serde_json::Value;
 use vodozemac::olm::{DecryptionError, OlmMessage, PreKeyMessage, Session};
 
 use super::record::{ChannelState, Fingerprint, put_channel, put_session};
-use super::{OlmChannel, envelope};
+use super::{OlmChannel, envelope, time_of_use};
 use crate::base::json::{self, Object};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
@@ -29,10 +29,11 @@ impl OlmChannel {
     pub fn decrypt(&self, content: &Object) -> Result<String> {
         let _entered = self.enter()?;
         let incoming = self.read_content(content)?;
+        let now = time_of_use(&self.account)?;
         let mut state = self.state()?;
         let fingerprint = state.fingerprint;
         let result = match incoming {
-            Incoming::Message(message) => self.decrypt_message(&mut state, &message),
+            Incoming::Message(message) => self.decrypt_message(&mut state, &message, now),
             Incoming::Malformed => Err(malformed()),
         };
         if state.fingerprint != fingerprint {
@@ -66,6 +67,7 @@ impl OlmChannel {
         &self,
         state: &mut LiveGuard<'_, ChannelState>,
         message: &OlmMessage,
+        now: Option<i64>,
     ) -> Result<String> {
         check_ratchet_key(message)?;
         if let OlmMessage::PreKey(pre_key) = message {
@@ -74,13 +76,13 @@ impl OlmChannel {
             // A pre-key message that matches a session is tried only there (D21, SEC-30).
             let known = state.sessions.iter().position(|s| s.session_id() == session_id);
             return match known {
-                Some(index) => self.decrypt_with(state, index, message),
-                None => self.decrypt_in_new_session(state, pre_key),
+                Some(index) => self.decrypt_with(state, index, message, now),
+                None => self.decrypt_in_new_session(state, pre_key, now),
             };
         }
         let mut worst: Option<E2eeError> = None;
         for index in (0..state.sessions.len()).rev() {
-            match self.decrypt_with(state, index, message) {
+            match self.decrypt_with(state, index, message, now) {
                 Err(error @ E2eeError::UnableToDecrypt { .. }) => {
                     worst = Some(more_telling(worst, error));
                 }
@@ -98,6 +100,7 @@ impl OlmChannel {
         state: &mut LiveGuard<'_, ChannelState>,
         index: usize,
         message: &OlmMessage,
+        now: Option<i64>,
     ) -> Result<String> {
         state.change_late(|state, begun| {
             let plaintext = state.try_session(index, message)?;
@@ -105,11 +108,13 @@ impl OlmChannel {
             let mut batch = Batch::new();
             let session = state.sessions.remove(index);
             put_session(self, &session, &mut batch)?;
-            let moved = index != state.sessions.len();
+            let is_moved = index != state.sessions.len();
             state.sessions.push(session);
             let before = (state.fingerprint, state.device_id.clone());
             let event = receive_plaintext(self, state, plaintext);
-            if moved || (state.fingerprint, &state.device_id) != (before.0, &before.1) {
+            let is_noted = state.note_use(now);
+            let is_learned = (state.fingerprint, &state.device_id) != (before.0, &before.1);
+            if is_moved || is_noted || is_learned {
                 put_channel(self, state, &mut batch)?;
             }
             self.account.vault().commit(batch)?;
@@ -121,11 +126,13 @@ impl OlmChannel {
         &self,
         state: &mut LiveGuard<'_, ChannelState>,
         message: &PreKeyMessage,
+        now: Option<i64>,
     ) -> Result<String> {
         state.change_late(|state, begun| {
             self.account.create_inbound_session(message, |session, plaintext, batch| {
                 *begun = true;
                 state.needs_new_session = false;
+                state.note_use(now);
                 state.push(self, session, batch)?;
                 let event = receive_plaintext(self, state, plaintext);
                 put_channel(self, state, batch)?;

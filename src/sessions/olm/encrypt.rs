@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use vodozemac::olm::Session;
 
-use super::record::{ChannelState, put_session};
-use super::{OlmChannel, envelope};
+use super::record::{ChannelState, put_channel, put_session};
+use super::{OlmChannel, envelope, time_of_use};
 use crate::base::identifiers::check_event_type;
 use crate::base::json::{self, EVENT_LIMIT, encode_base64};
 use crate::error::{E2eeError, Result};
@@ -36,6 +36,7 @@ impl OlmChannel {
         let _entered = self.enter()?;
         check_event_type("event_type", event_type)?;
         json::parse_field("content", content, EVENT_LIMIT)?;
+        let now = time_of_use(&self.account)?;
         let mut state = self.state()?;
         let plaintext = self.plaintext(&state, event_type, content)?;
         state.change(|state| {
@@ -43,6 +44,9 @@ impl OlmChannel {
             let text = self.seal(session, &plaintext)?;
             let mut batch = Batch::new();
             put_session(self, session, &mut batch)?;
+            if state.note_sending(now) {
+                put_channel(self, state, &mut batch)?;
+            }
             self.account.vault().commit(batch)?;
             Ok(text)
         })

@@ -162,6 +162,8 @@ impl OlmChannel {
         }
         added.append(&mut state.sessions);
         state.sessions = added;
+        // It is the program that brings them.
+        state.is_unanswered = false;
         put_channel(self, state, batch)?;
         Ok(arrivals)
     }

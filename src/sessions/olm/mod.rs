@@ -7,8 +7,10 @@ mod decrypt;
 mod encrypt;
 mod envelope;
 mod import;
+mod list;
 mod origin;
 mod record;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,7 @@ use crate::store::{Batch, Live, LiveGuard, RecordKey};
 pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
+pub use list::{ChannelInfo, list_channels};
 pub(crate) use origin::Origins;
 pub use record::FingerprintStatus;
 pub(crate) use record::{ChannelState, Fingerprint, FingerprintKey};
@@ -249,23 +252,17 @@ impl OlmChannel {
     /// Deletes the channel and its sessions. Those that came from elsewhere cannot again.
     pub fn erase(&self) -> Result<()> {
         let _entered = self.enter()?;
-        self.shared.erase(
-            || self.load(),
-            || {
-                let mut batch = Batch::new();
-                batch.delete(&self.key);
-                for key in record::session_keys(self)? {
-                    batch.delete(&key);
-                }
-                self.account.vault().commit(batch)?;
-                // Before anybody sees that it is erased: who names it anew finds a new one.
-                self.account.children().forget(&self.key);
-                Ok(())
-            },
-        )
+        let mut state = self.state()?;
+        let mut batch = Batch::new();
+        record::delete(self, state.begin_change()?, &mut batch)?;
+        self.account.vault().commit(batch)?;
+        // Before anybody sees that it is erased: who names it anew finds a new one.
+        self.account.children().forget(&self.key);
+        state.finish_erase();
+        Ok(())
     }
 
-    fn commit_channel(&self, state: &ChannelState) -> Result<()> {
+    fn commit_channel(&self, state: &mut ChannelState) -> Result<()> {
         let mut batch = Batch::new();
         record::put_channel(self, state, &mut batch)?;
         self.account.vault().commit(batch)
@@ -296,4 +293,12 @@ pub(crate) fn known_fingerprint(
     identity_key: Curve25519PublicKey,
 ) -> Result<Fingerprint> {
     record::known_fingerprint(account, user_id, &identity_key.to_base64())
+}
+
+/// When a channel is used. A clock that fails makes no message fail for that.
+fn time_of_use(account: &Account) -> Result<Option<i64>> {
+    match account.now_ms() {
+        Err(E2eeError::ClockFailed { .. }) => Ok(None),
+        now => now.map(Some),
+    }
 }

@@ -1,8 +1,10 @@
 //! Sets: names in their order, in the index alone.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -16,7 +18,7 @@ use crate::store::vault::ProblemKind;
 use crate::store::{Batch, RecordKey, SetOf, Vault};
 
 const OWNER: [&str; 2] = ["@alice:example.org", "ALICE"];
-const OF: SetOf<'static> = SetOf { set: INBOUND_LISTS, records: INBOUND_SESSIONS, owner: OWNER };
+const OF: SetOf<'static> = SetOf { set: INBOUND_LISTS, owner: OWNER };
 
 fn commit(vault: &Vault, change: impl FnOnce(&mut Batch)) -> Result<()> {
     let mut batch = Batch::new();
@@ -294,4 +296,79 @@ impl RecordStore for Counting {
     fn close(&self) -> Result<()> {
         self.0.close()
     }
+}
+
+/// Says when a list asks for its first node, and waits until it may go on.
+struct Blocking(Arc<Block>);
+
+struct Block {
+    records: Shared,
+    is_armed: AtomicBool,
+    signals: Mutex<(SyncSender<()>, Receiver<()>)>,
+    waited_too_long: AtomicBool,
+}
+
+impl RecordStore for Blocking {
+    fn get(&self, collection: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let Block { records, is_armed, signals, waited_too_long } = &*self.0;
+        if is_armed.swap(false, Ordering::SeqCst) {
+            let (asks, may_go_on) = &*signals.lock().unwrap();
+            asks.send(()).unwrap();
+            if may_go_on.recv_timeout(Duration::from_secs(30)).is_err() {
+                waited_too_long.store(true, Ordering::SeqCst);
+            }
+        }
+        records.get(collection, key)
+    }
+    fn scan(&self, collection: &str, after: Option<&[u8]>, limit: usize) -> Result<Vec<Entry>> {
+        self.0.records.scan(collection, after, limit)
+    }
+    fn commit(&self, changes: Vec<Change>, durability: Durability) -> Result<()> {
+        self.0.records.commit(changes, durability)
+    }
+    fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+// Issue 10: no call waits for another's listing.
+#[test]
+fn commits_pass_a_page_that_waits_for_the_store_below() {
+    let records = Shared::new();
+    put_records(&records.vault().unwrap(), 500);
+    build(&records.vault().unwrap()).unwrap();
+    let (asks, asked) = sync_channel(0);
+    let (go_on, may_go_on) = sync_channel(1);
+    let block = Arc::new(Block {
+        records,
+        is_armed: AtomicBool::new(false),
+        signals: Mutex::new((asks, may_go_on)),
+        waited_too_long: AtomicBool::new(false),
+    });
+    let store = Box::new(Blocking(Arc::clone(&block)));
+    let vault = Vault::open(store, UserKey::Key(&KEY), Arc::new(SystemRandom)).unwrap();
+    let mut listed = Vec::new();
+    for round in 0..5 {
+        let number = 1_000 + round;
+        block.is_armed.store(true, Ordering::SeqCst);
+        std::thread::scope(|scope| {
+            let after = listed.last().cloned();
+            let vault = &vault;
+            let page = scope.spawn(move || page(vault, after.as_deref(), 100));
+            asked.recv().unwrap();
+            // While the page waits: this needs the lock of commits.
+            commit(vault, |batch| {
+                batch.put(&record(vault, number), &format!("{number:05}")).unwrap();
+                batch.note(&vault.list(OF, ""), &[&format!("{number:05}")]);
+                batch.delete(&record(vault, 400 + round));
+                batch.unnote(&vault.list(OF, ""), &[&format!("{:05}", 400 + round)]);
+            })
+            .unwrap();
+            go_on.send(()).unwrap();
+            listed.extend(page.join().unwrap().unwrap());
+        });
+        assert!(!block.waited_too_long.load(Ordering::SeqCst));
+    }
+    assert_eq!(listed[..400], names(0..400));
+    assert!(listed.is_sorted());
 }

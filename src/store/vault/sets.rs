@@ -13,7 +13,7 @@ use super::{Vault, by_collection};
 use crate::base::environment::check_not_in_callback;
 use crate::error::{E2eeError, Result};
 use crate::store::batch::{Batch, Member};
-use crate::store::collections::SETS;
+use crate::store::collections::{SETS, repeated_by};
 use crate::store::index::{self, IndexChange, MEMBER, Range};
 use crate::store::manifest::Manifest;
 use crate::store::record_key::RecordPrefix;
@@ -36,7 +36,6 @@ enum Built {
 #[derive(Clone, Copy)]
 pub(crate) struct SetOf<'a> {
     pub(crate) set: &'static str,
-    pub(crate) records: &'static str,
     /// The first parts of the names of the lists and of the records.
     pub(crate) owner: [&'a str; 2],
 }
@@ -212,18 +211,18 @@ impl Vault {
         place: Option<Place>,
         note: &impl Fn(T, &mut Batch),
     ) -> Result<()> {
-        let mut batch = Batch::new();
+        let (mut batch, records) = (Batch::new(), repeated_by(of.set));
         let list = self.list(of, BUILT);
         let name_of = |place: &Place| [to_hex(&place.from), to_hex(&place.after)];
         if let Some(place) = &place {
             batch.unnote(&list, &name_of(place).each_ref().map(String::as_str));
         }
-        let page = self.pages_from(self.prefix(of.records, &of.owner), place).next().transpose()?;
+        let page = self.pages_from(self.prefix(records, &of.owner), place).next().transpose()?;
         let mut next = None;
         if let Some(page) = page {
             for (key, found) in page.records {
                 let Found::Good(value) = found else { continue };
-                match self.seal.open(of.records, key.bytes(), value) {
+                match self.seal.open(records, key.bytes(), value) {
                     Err(E2eeError::Corrupt { .. }) => {}
                     record => note(record?, &mut batch),
                 }
@@ -245,6 +244,12 @@ impl Vault {
         let index = self.change_index(&mut next, &[])?;
         let nonce = self.draw_nonces(1)?;
         self.commit_with(&mut last, next, index, Vec::new(), &nonce, Durability::Relaxed)
+    }
+
+    #[cfg(test)]
+    #[allow(clippy::unwrap_used)]
+    pub(crate) fn let_go_of_sets(&self) {
+        SETS.into_iter().for_each(|set| self.let_go_of(set).unwrap());
     }
 
     /// Changes sets with a commit. A damaged one is let go of: it fails no commit.
