@@ -919,21 +919,6 @@ matrixe2ee_status matrixe2ee_account_decrypt_room_events(
     char **out,
     matrixe2ee_error **err);
 
-/// Lists the inbound Megolm sessions that are stored.
-///
-/// \param room_id only those of this room; NULL for all.
-/// \param out [{"room_id": "!r:example.org", "session_id": "...", "sender_key":
-/// "...", "owner_user_id": "@bob:example.org", "first_known_index": 0,
-/// "authenticated": true}], to be released with matrixe2ee_string_free();
-/// "owner_user_id" is absent while the owner is unknown.
-///
-/// Errors: INVALID_FIELD.
-matrixe2ee_status matrixe2ee_account_list_sessions(
-    const matrixe2ee_account *account,
-    const char *room_id,
-    char **out,
-    matrixe2ee_error **err);
-
 /// Takes over sessions that libolm has pickled, of all kinds and in any number: as
 /// matrixe2ee_olm_channel_from_libolm_pickles(),
 /// matrixe2ee_inbound_megolm_session_from_libolm_pickle() and

@@ -73,7 +73,7 @@ fn many(count: usize) -> (Vec<Value>, BTreeSet<String>) {
 }
 
 fn stored(account: &Account) -> BTreeSet<String> {
-    let sessions = v(&account.list_sessions(Some(ROOM.to_owned()), None, None).unwrap());
+    let sessions = v(&account.list_sessions(Some(ROOM.to_owned()), None, Some(10_000)).unwrap());
     let ids = sessions.as_array().unwrap().iter();
     ids.map(|session| text(&session["session_id"]).to_owned()).collect()
 }
