@@ -47,16 +47,17 @@ impl Account {
     /// has done so; `read` gives the item of a name, if it is stored and whole.
     pub(crate) fn page_of_list<R: DeserializeOwned, T>(
         &self,
-        list: &RecordPrefix,
+        set: &'static str,
+        list: &str,
         page: Page<'_>,
         note: impl Fn(R, &mut Batch),
         read: impl Fn(&str, &str) -> Result<Option<T>>,
     ) -> Result<Vec<T>> {
-        let build = || self.vault().build_set(self.set_of(list.collection()), &note);
         let read = |first: &str, second: &str| match read(first, second) {
             Err(E2eeError::Corrupt { .. }) => Ok(None),
             item => item,
         };
-        self.vault().page_of_list(list, page.after, page.limit, build, read)
+        let part = (page.after, page.limit);
+        self.vault().page_of_list(self.set_of(set), list, part, note, read)
     }
 }

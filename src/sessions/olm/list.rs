@@ -70,7 +70,7 @@ pub fn list_channels(account: &Account, page: Page<'_>) -> Result<Vec<ChannelInf
         batch.note(&list, &[&record.partner_identity_key, &record.partner_user_id]);
         strangers::note_listed(account, &record, batch);
     };
-    account.page_of_list(&list, page, note, |identity_key, user_id| {
+    account.page_of_list(OLM_LISTS, ALL, page, note, |identity_key, user_id| {
         let key = channel_key(account, user_id, identity_key);
         let record = account.vault().read::<Listed>(&key)?;
         Ok(record.map(|record| ChannelInfo {

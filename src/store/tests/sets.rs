@@ -75,9 +75,9 @@ proptest! {
         let [model, _] = &models;
         for (number, limit) in pages {
             let [after, _] = name(number);
-            let list = vault.list(OF, "");
             let both = |a: &str, b: &str| Ok(Some([a, b].join("\0")));
-            let page = vault.page_of_list(&list, Some(&after), limit, || Ok(()), both).unwrap();
+            let part = (Some(after.as_str()), limit);
+            let page = vault.page_of_list(OF, "", part, |(): (), _| {}, both).unwrap();
             let first = |name: &String| name.split('\0').next().unwrap().to_owned();
             let rest: Vec<_> = model.iter().filter(|name| first(name) > after).cloned().collect();
             prop_assert_eq!(&page[..], &rest[..page.len()]);
@@ -110,13 +110,18 @@ fn put_records(vault: &Vault, count: usize) {
     .unwrap();
 }
 
+fn note(vault: &Vault, name: &str, batch: &mut Batch) {
+    batch.note(&vault.list(OF, ""), &[name]);
+}
+
 fn build(vault: &Vault) -> Result<()> {
-    vault.build_set(OF, |name: String, batch| batch.note(&vault.list(OF, ""), &[&name]))
+    vault.build_set(OF, &|name: String, batch: &mut Batch| note(vault, &name, batch))
 }
 
 fn page(vault: &Vault, after: Option<&str>, limit: usize) -> Result<Vec<String>> {
     let one = |a: &str, _: &str| Ok(Some(a.to_owned()));
-    vault.page_of_list(&vault.list(OF, ""), after, limit, || build(vault), one)
+    let note = |name: String, batch: &mut Batch| note(vault, &name, batch);
+    vault.page_of_list(OF, "", (after, limit), note, one)
 }
 
 fn names(numbers: std::ops::Range<usize>) -> Vec<String> {

@@ -48,24 +48,29 @@ impl Vault {
 
     /// One page of a list whose names have two texts: those whose first is behind `after`, in their
     /// order. `read` looks a name up; what it does not find is left out. The page ends when `limit`
-    /// are found, but not between names with the same first text. `build` is called first, and again
-    /// if the set is damaged (with `build_set`).
-    pub(crate) fn page_of_list<T>(
+    /// are found, but not between names with the same first text. `note` is as for `build_set`.
+    pub(crate) fn page_of_list<R: DeserializeOwned, T>(
         &self,
-        list: &RecordPrefix,
-        after: Option<&str>,
-        limit: usize,
-        build: impl Fn() -> Result<()>,
+        of: SetOf<'_>,
+        list: &str,
+        (after, limit): (Option<&str>, usize),
+        note: impl Fn(R, &mut Batch),
         read: impl Fn(&str, &str) -> Result<Option<T>>,
     ) -> Result<Vec<T>> {
-        build()?;
-        match self.try_page_of_list(list, after, limit, &read) {
-            Err(E2eeError::Corrupt { .. }) => {
-                self.let_go_of(list.collection())?;
-                build()?;
-                self.try_page_of_list(list, after, limit, &read)
+        let list = self.list(of, list);
+        let mut attempts = 0_usize;
+        loop {
+            self.build_set(of, &note)?;
+            let page = self.try_page_of_list(&list, after, limit, &read);
+            attempts = attempts.saturating_add(1);
+            match page {
+                Err(E2eeError::Corrupt { .. }) if attempts < MOST_BEGINNINGS => {
+                    self.let_go_of(of.set)?;
+                }
+                // Another call may have let go of the set before all was read.
+                Ok(_) if attempts < MOST_BEGINNINGS && !self.is_built(of) => {}
+                page => return page,
             }
-            page => page,
         }
     }
 
@@ -173,7 +178,7 @@ impl Vault {
     pub(crate) fn build_set<T: DeserializeOwned>(
         &self,
         of: SetOf<'_>,
-        note: impl Fn(T, &mut Batch),
+        note: &impl Fn(T, &mut Batch),
     ) -> Result<()> {
         let mut beginnings = 0_usize;
         loop {
@@ -189,8 +194,12 @@ impl Vault {
                 Err(error) => return Err(error),
             };
             beginnings = beginnings.saturating_add(usize::from(place.is_none()));
-            self.build_some(of, place, &note)?;
+            self.build_some(of, place, note)?;
         }
+    }
+
+    fn is_built(&self, of: SetOf<'_>) -> bool {
+        matches!(self.built(of), Ok(Built::All))
     }
 
     fn built(&self, of: SetOf<'_>) -> Result<Built> {

@@ -73,8 +73,8 @@ pub fn list_sessions(
     let note = |Names { room_id, session_id }, batch: &mut Batch| {
         note_names(account, &room_id, &session_id, batch);
     };
-    let list = account.list(INBOUND_LISTS, room_id.unwrap_or(ALL));
-    account.page_of_list(&list, page, note, |session_id, room| {
+    let list = room_id.unwrap_or(ALL);
+    account.page_of_list(INBOUND_LISTS, list, page, note, |session_id, room| {
         record::info(account, room_id.unwrap_or(room), session_id)
     })
 }
