@@ -9,7 +9,7 @@
 use serde::de::DeserializeOwned;
 
 use super::lists::{Found, LONGEST_PAGE, Place};
-use super::{Vault, by_collection};
+use super::{LastCommit, Vault, by_collection};
 use crate::base::environment::check_not_in_callback;
 use crate::error::{E2eeError, Result};
 use crate::store::batch::{Batch, Member};
@@ -193,8 +193,20 @@ impl Vault {
                 Ok(Built::Nothing) => return Err(index::damaged_index(of.set)),
                 Err(error) => return Err(error),
             };
-            beginnings = beginnings.saturating_add(usize::from(place.is_none()));
+            if place.is_none() {
+                beginnings = beginnings.saturating_add(1);
+                self.check_is_last(&*self.hold_commits()?)?;
+            }
             self.build_some(of, place, note)?;
+        }
+    }
+
+    /// Who only looks must not make a commit on an old manifest that the store has shown once.
+    fn check_is_last(&self, last: &LastCommit) -> Result<()> {
+        if Manifest::read(&*self.records, &self.seal)?.revision == last.manifest.revision {
+            Ok(())
+        } else {
+            Err(E2eeError::corrupt("the manifest of the store is not the last one"))
         }
     }
 
@@ -248,6 +260,7 @@ impl Vault {
 
     fn let_go_of(&self, set: &'static str) -> Result<()> {
         let mut last = self.hold_commits()?;
+        self.check_is_last(&last)?;
         let mut next = Manifest::clone(&last.manifest);
         next.set_root(set, None);
         let index = self.change_index(&mut next, &[])?;
