@@ -28,6 +28,7 @@ functions! {
     matrixe2ee_account_receive_keys_upload_response(Handle, u16, Str);
     matrixe2ee_account_encrypt_for_devices(Handle, Str, OutStr);
     matrixe2ee_account_decrypt_room_events(Handle, Str, OutStr);
+    matrixe2ee_account_list_sessions(Handle, Str, Str, i64, OutStr);
     matrixe2ee_olm_channel_create_outbound_channel(Handle, Str, Str, OutHandle);
     matrixe2ee_olm_channel_create_from_encrypted_message(Handle, Str, Str, Str, Str, Str, OutHandle);
     matrixe2ee_olm_channel_create_from_storage(Handle, Str, Str, OutHandle);
@@ -237,6 +238,14 @@ pub fn room_key(account: &Owned, user: &CStr, identity: &CStr, content: &CStr) -
     let (user, identity, content) = (user.as_ptr(), identity.as_ptr(), content.as_ptr());
     let from = matrixe2ee_inbound_megolm_session_from_room_key;
     inbound(|out| unsafe { from(account.0, user, identity, content, out, NO_ERROR) })
+}
+
+/// A page of the sessions of all rooms, of 1,000 at most.
+pub fn list_sessions(account: &Owned, after: Option<&CStr>) -> Text {
+    let after = after.map_or(null(), CStr::as_ptr);
+    text(|out| unsafe {
+        matrixe2ee_account_list_sessions(account.0, null(), after, -1, out, NO_ERROR)
+    })
 }
 
 pub fn exported(account: &Owned, session_data: &CStr) -> Owned {

@@ -88,6 +88,8 @@ pub const ROWS: &[Row] = &[
     )
     .rounds(3),
     row("import_keys", "import of 10,000 exported room keys, each", 10_000).aim(Aim::Memory(1.5)),
+    row("list_page", "a page of 1,000 of 1,000 sessions, each of them", 1000),
+    row("list_page", "a page of 1,000 of 100,000 sessions, each of them", 100_000).rounds(1),
     row("durable", "Megolm encryptions of 1 KiB, durable, a second", 3200),
     row("durable_5_ms", "the same where syncing costs 5 ms, a second", 3200)
         .aim(Aim::AtLeast(2000.0))

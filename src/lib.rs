@@ -56,7 +56,7 @@ pub use store::{StoreBackend, StoreChange, StoreEntry, contract as store_contrac
 /// caller begins on an account and commits.
 pub mod typed {
     pub use crate::base::identifiers::{DeviceId, EventId, EventType, RoomId, UserId};
-    pub use crate::sessions::account::{Account, KeyCounts};
+    pub use crate::sessions::account::{Account, KeyCounts, Page};
     pub use crate::sessions::device_keys::DeviceKeys;
     pub use crate::sessions::libolm_import::{Failure, Report, import_libolm_sessions};
     pub use crate::sessions::megolm::{
@@ -64,8 +64,8 @@ pub mod typed {
         decrypt_room_events, list_sessions,
     };
     pub use crate::sessions::olm::{
-        FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,
-        keys_claim_request, read_keys_claim_response,
+        ChannelInfo, FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,
+        keys_claim_request, list_channels, read_keys_claim_response,
     };
     pub use crate::store::{Store, Transaction};
 }

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 
 /// The files in the order in which a reader of the header needs them.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "error_object",
     "free_functions",
     "store_backend",
     "store",
     "account",
+    "account_lists",
     "olm_channel",
     "outbound_megolm_session",
     "inbound_megolm_session",

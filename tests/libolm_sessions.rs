@@ -300,7 +300,7 @@ fn an_inbound_session_with_an_owner_decrypts_nobody_elses_events() {
     for other in ["outbound", "account"] {
         fails(from(room, sender_key, moved.us(other), key.clone()), "INVALID_FIELD");
     }
-    assert_eq!(v(&account.list_sessions(None).unwrap()).as_array().unwrap().len(), 1);
+    assert_eq!(v(&account.list_sessions(None, None, None).unwrap()).as_array().unwrap().len(), 1);
 }
 
 #[test]

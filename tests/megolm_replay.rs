@@ -266,13 +266,14 @@ fn the_stored_sessions_are_listed_for_one_room_or_all() {
         let all = talk.bob.sessions();
         let all = all.as_array().unwrap();
         assert!(all.len() == 2 && all.contains(&here) && all.contains(&there), "{all:?}");
-        let list = |room: &str| answer(talk.bob.account.list_sessions(Some(room.to_owned())));
+        let list =
+            |room: &str| answer(talk.bob.account.list_sessions(Some(room.to_owned()), None, None));
         assert_eq!(list(ROOM), json!([here]));
         assert_eq!(list("!elsewhere"), json!([there]));
         assert_eq!(list("!nowhere"), json!([]));
         talk.reopen();
     }
-    let wrong = talk.bob.account.list_sessions(Some("room".to_owned()));
+    let wrong = talk.bob.account.list_sessions(Some("room".to_owned()), None, None);
     assert_eq!(error_name(wrong), "INVALID_FIELD");
 }
 

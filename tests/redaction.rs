@@ -141,7 +141,10 @@ fn show_typed_core(show: &dyn Fn(&str, &dyn Debug)) {
         ("typed::InboundMegolmSession", &inbound),
         ("typed::OutboundMegolmSession", &outbound),
         ("typed::Settings", &typed::Settings::default()),
-        ("typed::SessionInfo", &ok(typed::list_sessions(&account, None))),
+        (
+            "typed::SessionInfo",
+            &ok(typed::list_sessions(&account, None, typed::Page::new(None, None).unwrap())),
+        ),
         ("typed::Decrypted", &ok(inbound.decrypt(&event))),
     ];
     for (what, object) in objects {

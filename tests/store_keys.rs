@@ -194,7 +194,7 @@ fn look(file: &File) -> std::result::Result<(), E2eeError> {
     let problems = store.problems().unwrap();
     match Account::open(&store, "@alice:example.org", "ALICE") {
         Ok(account) => {
-            drop(account.list_sessions(None));
+            drop(account.list_sessions(None, None, None));
             account.erase().unwrap();
             assert_eq!(store.problems().unwrap(), "[]");
         }

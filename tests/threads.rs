@@ -152,7 +152,7 @@ fn act(stage: &Stage, number: usize, n: usize, keys: &Mutex<Vec<String>>) -> Res
             bob.receive(alice, &raw.room_key())?;
         }
         13 => drop(bob.receive(alice, &stage.room_key)?.decrypt("{}")),
-        14 => drop(bob.account.list_sessions(None)?),
+        14 => drop(bob.account.list_sessions(None, None, None)?),
         _ => {
             let id = stage.inbound.session_id()?;
             let opened = InboundMegolmSession::from_storage(&bob.account, ROOM, &id, None)?;

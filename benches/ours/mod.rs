@@ -37,6 +37,7 @@ pub fn measure(task: &Task, disk: bool) -> Option<f64> {
         "deep_session" => batches::deep_session(task, &place),
         "decrypt_many" => batches::decrypt_many(task, &place),
         "import_keys" => batches::import_keys(task, &place),
+        "list_page" if !disk => rooms::list_page(task, &place),
         "share_existing" => share::existing(task, &place),
         "share_new" => share::new(task, &place),
         "share_whole" => share::whole(task, &place),

@@ -1,5 +1,8 @@
 //! Messages of a room, one by one.
 
+use serde_json::json;
+use vodozemac::megolm::GroupSession;
+
 use super::MESSAGE;
 use super::place::Place;
 use crate::c_abi::{self, Owned, c};
@@ -35,6 +38,35 @@ pub fn decrypt(task: &Task, place: &Place) -> f64 {
         timer.time(|| c_abi::room_decrypt(session, &event));
     }
     place.result(&timer)
+}
+
+/// A page of those sessions, wherever it begins: what each session in it costs.
+pub fn list_page(task: &Task, place: &Place) -> f64 {
+    const PAGES: usize = 20;
+    let alice = place.alice();
+    let sender_key = c("hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo");
+    let mut ids: Vec<_> = (0..task.count)
+        .map(|number| {
+            let session = GroupSession::default();
+            let (id, key) = (session.session_id(), session.session_key().to_base64());
+            let key = json!({"algorithm": "m.megolm.v1.aes-sha2", "session_id": id,
+                             "room_id": format!("!room{}:example.org", number / 50),
+                             "session_key": key});
+            c_abi::room_key(&alice, &c(SENDER), &sender_key, &c(&key.to_string()));
+            id
+        })
+        .collect();
+    ids.sort_unstable();
+    let mut timer = Timer::default();
+    let mut found = 0;
+    for page in 0..PAGES {
+        let before = (page * task.count / PAGES).min(task.count.saturating_sub(1_001));
+        let after = (before > 0).then(|| c(&ids[before]));
+        let sessions = timer.time(|| c_abi::list_sessions(&alice, after.as_deref()));
+        found += sessions.to_bytes().windows(12).filter(|text| text == b"\"session_id\"").count();
+    }
+    assert!(found == PAGES * 1_000);
+    place.result(&timer) / 1_000.0
 }
 
 /// What a call costs that does next to nothing.

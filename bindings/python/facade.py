@@ -31,7 +31,7 @@ RESULTS = {
     "Account": {
         "device_keys": "JsonObject", "keys_upload_request": "Optional[JsonObject]",
         "sign_json": "JsonObject", "encrypt_for_devices": "JsonList",
-        "decrypt_room_events": "JsonList", "list_sessions": "JsonList",
+        "decrypt_room_events": "JsonList", "list_sessions": "JsonList", "list_channels": "JsonList",
         "import_libolm_sessions": "JsonObject",
     },
     "OlmChannel": {

@@ -49,6 +49,8 @@ enum Call {
     FromExport(u8, Word, Word),
     FromOutbound(u8),
     ExportAt(u8, i64),
+    ListSessions(u8, Word, Word, i64),
+    ListChannels(u8, Word, i64),
     Counts(u8, Word, Word),
     Uploaded(u8, u16, Word),
     Import(u8, Word, Vec<u8>),
@@ -333,6 +335,18 @@ impl World {
             Call::ExportAt(on, index) => self.text(Kind::Inbound, *on, |h, out, err| unsafe {
                 matrixe2ee_inbound_megolm_session_export_at(h, *index, out, err)
             }),
+            Call::ListSessions(on, a, b, limit) => {
+                let w = words(self, &[a, b]);
+                self.text(Kind::Account, *on, |h, out, err| unsafe {
+                    matrixe2ee_account_list_sessions(h, p(&w[0]), p(&w[1]), *limit, out, err)
+                })
+            }
+            Call::ListChannels(on, a, limit) => {
+                let w = words(self, &[a]);
+                self.text(Kind::Account, *on, |h, out, err| unsafe {
+                    matrixe2ee_account_list_channels(h, p(&w[0]), *limit, out, err)
+                })
+            }
             Call::Counts(on, a, b) => {
                 let w = words(self, &[a, b]);
                 self.with(Kind::Account, *on, |h, err| unsafe {

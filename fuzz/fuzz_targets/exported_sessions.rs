@@ -61,10 +61,10 @@ fuzz_target!(|data: &[u8]| {
     }
 
     // Where it is not.
-    let before = ok(CAROL.list_sessions(None));
+    let before = ok(CAROL.list_sessions(None, None, None));
     assert_eq!(before, "[]");
     let Ok(session) = sound(InboundMegolmSession::from_export(&CAROL, &text, None)) else {
-        return assert_eq!(ok(CAROL.list_sessions(None)), before);
+        return assert_eq!(ok(CAROL.list_sessions(None, None, None)), before);
     };
     assert!(!ok(session.authenticated()));
     let exported = ok(session.export_at(None));

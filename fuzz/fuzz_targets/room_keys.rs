@@ -20,11 +20,11 @@ static GENUINE: LazyLock<Value> = LazyLock::new(|| ROOM.lock().expect("a room").
 fuzz_target!(|data: &[u8]| {
     let Some(input) = Input::read(data) else { return };
     let text = input.on(&GENUINE);
-    let before = ok(BOB.list_sessions(None));
+    let before = ok(BOB.list_sessions(None, None, None));
     assert_eq!(before, "[]");
     let result = sound(InboundMegolmSession::from_room_key(&BOB, ALICE, &SENDER_KEY, &text));
     let Ok(session) = result else {
-        return assert_eq!(ok(BOB.list_sessions(None)), before);
+        return assert_eq!(ok(BOB.list_sessions(None, None, None)), before);
     };
     let content = parse(&text);
     let key = base64_decode(content["session_key"].as_str().expect("a key")).expect("base64");

@@ -76,7 +76,7 @@ fn open() -> Option<String> {
     let store = sound(Store::open_sqlite(path.to_str()?, vec![0x11; 32])).ok()?;
     let account = sound(Account::open(&store, "@alice:example.org", "ALICE")).ok()?;
     let key = sound(account.identity_key()).ok()?;
-    let _ = sound(account.list_sessions(None));
+    let _ = sound(account.list_sessions(None, None, None));
     let _ = sound(account.keys_upload_request());
     let partner = FACTS["bob"]["identity_key"].as_str()?;
     if let Ok(channel) =

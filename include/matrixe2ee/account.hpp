@@ -104,9 +104,19 @@ class Account : public Handle<matrixe2ee_account, matrixe2ee_account_free> {
     return detail::text(matrixe2ee_account_decrypt_room_events, get(), detail::c_text(events));
   }
 
-  /// The inbound Megolm sessions that are stored: matrixe2ee_account_list_sessions().
-  std::string list_sessions(const OptionalText &room_id = std::nullopt) const {
-    return detail::text(matrixe2ee_account_list_sessions, get(), detail::c_text(room_id));
+  /// A page of the inbound Megolm sessions that are stored: matrixe2ee_account_list_sessions().
+  std::string list_sessions(const OptionalText &room_id = std::nullopt,
+                            const OptionalText &after = std::nullopt,
+                            std::optional<std::uint32_t> limit = std::nullopt) const {
+    return detail::text(matrixe2ee_account_list_sessions, get(), detail::c_text(room_id),
+                        detail::c_text(after), detail::c_number(limit));
+  }
+
+  /// A page of the Olm channels that are stored: matrixe2ee_account_list_channels().
+  std::string list_channels(const OptionalText &after = std::nullopt,
+                            std::optional<std::uint32_t> limit = std::nullopt) const {
+    return detail::text(matrixe2ee_account_list_channels, get(), detail::c_text(after),
+                        detail::c_number(limit));
   }
 
   /// Takes over sessions of libolm, of all kinds and in any number:

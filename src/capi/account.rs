@@ -372,28 +372,6 @@ pub unsafe extern "C" fn matrixe2ee_account_decrypt_room_events(
     unsafe { answer(out, err, || borrow(account)?.decrypt_room_events(text("events", events)?)) }
 }
 
-/// Lists the inbound Megolm sessions that are stored.
-///
-/// \param room_id only those of this room; NULL for all.
-/// \param out [{"room_id": "!r:example.org", "session_id": "...", "sender_key":
-/// "...", "owner_user_id": "@bob:example.org", "first_known_index": 0,
-/// "authenticated": true}], to be released with matrixe2ee_string_free();
-/// "owner_user_id" is absent while the owner is unknown.
-///
-/// Errors: INVALID_FIELD.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn matrixe2ee_account_list_sessions(
-    account: *const matrixe2ee_account,
-    room_id: *const c_char,
-    out: *mut *mut c_char,
-    err: *mut *mut matrixe2ee_error,
-) -> matrixe2ee_status {
-    // SAFETY: the caller keeps the header's rules on arguments.
-    unsafe {
-        answer(out, err, || borrow(account)?.list_sessions(optional_text("room_id", room_id)?))
-    }
-}
-
 /// Takes over sessions that libolm has pickled, of all kinds and in any number: as
 /// matrixe2ee_olm_channel_from_libolm_pickles(),
 /// matrixe2ee_inbound_megolm_session_from_libolm_pickle() and

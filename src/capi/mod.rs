@@ -11,6 +11,7 @@
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
 mod account;
+mod account_lists;
 mod boundary;
 mod error_object;
 mod free_functions;

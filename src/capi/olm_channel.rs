@@ -56,6 +56,11 @@ pub unsafe extern "C" fn matrixe2ee_olm_channel_create_outbound_channel(
 /// matrixe2ee_olm_channel_first_event() then gives the decrypted event, or fails
 /// with what is wrong with it. If this call fails, nothing has changed.
 ///
+/// Anybody can send such messages, under any number of invented devices:
+/// matrixe2ee_account_list_channels() says how many of these channels there may be.
+/// Until something was sent in it, or the device's keys were given, a channel may make
+/// room for another; then its handles answer NOT_FOUND.
+///
 /// \param partner_user_id the event's "sender".
 /// \param partner_identity_key the "sender_key" of the event's content.
 /// \param content the event's content: {"algorithm":

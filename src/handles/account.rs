@@ -8,7 +8,7 @@ use super::{Store, batch};
 use crate::base::identifiers::{DeviceId, UserId};
 use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
-use crate::sessions::account;
+use crate::sessions::account::{self, Page};
 use crate::sessions::libolm_import::import_libolm_sessions;
 use crate::sessions::megolm::{decrypt_room_events, list_sessions};
 use crate::sessions::olm;
@@ -253,14 +253,59 @@ impl Account {
         batch::events(decrypt_room_events(&self.core, &events)?)
     }
 
-    /// The stored inbound sessions, of one room or of all: `[{"room_id", "session_id",
-    /// "sender_key", "owner_user_id"?, "first_known_index", "authenticated"}]`.
+    /// The stored inbound sessions of one room or of all, in the order of their session IDs (by
+    /// their bytes), in pages: `[{"room_id", "session_id", "sender_key", "owner_user_id"?,
+    /// "first_known_index", "authenticated"}]`.
     ///
-    /// Errors: INVALID_FIELD (room ID), STORE_CLOSED, STORE_IO, CORRUPT,
+    /// `room_id`: null for all rooms. `after`: the last session ID of the page before; null for the
+    /// first page. `limit`: how many sessions a page has, 1 to 10,000; null for 1,000. A page with
+    /// fewer is the last one. One with more ends with a session ID that stands in several rooms, as
+    /// it does only if somebody wants it to: these are not divided.
+    ///
+    /// A page costs what it lists, however many sessions are stored, and no other call waits for it.
+    /// So pages are no snapshot: a session that is there all the time is in one of them, once. A
+    /// damaged session is left out (`Store.problems` counts it). The lists are kept beside the
+    /// sessions; the first call on a store that an earlier version has made, or in which they are
+    /// damaged, builds them, which takes some seconds for 100,000 sessions.
+    ///
+    /// Errors: INVALID_FIELD (`room_id`, `after`, `limit`), STORE_CLOSED, STORE_IO, CORRUPT,
     /// NEWER_FORMAT.
-    #[cfg_attr(feature = "uniffi", uniffi::method(default(room_id = None)))]
-    pub fn list_sessions(&self, room_id: Option<String>) -> Result<String> {
-        json::to_text(&list_sessions(&self.core, room_id.as_deref())?)
+    #[cfg_attr(
+        feature = "uniffi",
+        uniffi::method(default(room_id = None, after = None, limit = None))
+    )]
+    pub fn list_sessions(
+        &self,
+        room_id: Option<String>,
+        after: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<String> {
+        let page = Page::new(after.as_deref(), limit)?;
+        json::to_text(&list_sessions(&self.core, room_id.as_deref(), page)?)
+    }
+
+    /// The stored Olm channels in the order of their identity keys (by their bytes), in pages:
+    /// `[{"user_id", "identity_key", "device_id"?, "fingerprint": "unknown|learned|device_keys",
+    /// "session_count", "last_used_ms"?}]`. `last_used_ms` is when the channel encrypted or
+    /// decrypted last, or up to an hour earlier; it is absent if that was with an earlier version.
+    ///
+    /// With it a program can delete channels that it does not want, as those of strangers:
+    /// `OlmChannel.create_from_storage(...)`, then `erase`. Strangers cannot fill the store, though:
+    /// of channels that were made from messages, in which nothing was sent since and whose
+    /// fingerprint is not known from device keys, each user has at most 100, and there are at most
+    /// 10,000. For one more, the one of the same user, or of all, that was used least recently is
+    /// deleted; of all, it is the oldest of a hundredth part, so that the first ones may go when
+    /// there are some 7,000.
+    ///
+    /// `after`: the last identity key of the page before; null for the first page. `limit`: how many
+    /// channels a page has, 1 to 10,000; null for 1,000. A page with fewer is the last one. One with
+    /// more ends with an identity key that several users have: these are not divided. As to cost and
+    /// damage, this is as `list_sessions`.
+    ///
+    /// Errors: INVALID_FIELD (`after`, `limit`), STORE_CLOSED, STORE_IO, CORRUPT, NEWER_FORMAT.
+    #[cfg_attr(feature = "uniffi", uniffi::method(default(after = None, limit = None)))]
+    pub fn list_channels(&self, after: Option<String>, limit: Option<u32>) -> Result<String> {
+        json::to_text(&olm::list_channels(&self.core, Page::new(after.as_deref(), limit)?)?)
     }
 
     /// Stores sessions that libolm pickled, of all kinds and in any number, as

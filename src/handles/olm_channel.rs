@@ -89,6 +89,10 @@ impl OlmChannel {
     /// account, whose one-time key is used up. `first_event` gives the event, or why it must be
     /// discarded. Before that point it fails and stores nothing.
     ///
+    /// Anybody can send such messages, under any number of invented devices: `Account.list_channels`
+    /// says how many of these channels there may be. Until something was sent in it, or the device's
+    /// keys were given, a channel may make room for another; then its handles answer NOT_FOUND.
+    ///
     /// `content`: the content of the `m.room.encrypted` to-device event. `partner_device_id`,
     /// `partner_fingerprint_key`: what the caller knows from the device's signed keys, else null.
     ///

@@ -14,6 +14,8 @@ use crate::error::Result;
 /// Changes that are committed together: the last one of each record.
 pub(crate) struct Batch {
     pub(super) changes: Vec<Pending>,
+    /// Of sets, with what becomes of them.
+    pub(super) members: Vec<Member>,
     pub(super) durability: Durability,
     /// Where each record stands among the changes, by the short form of its key.
     places: HashMap<[u8; 16], usize>,
@@ -22,6 +24,13 @@ pub(crate) struct Batch {
 pub(super) struct Pending {
     pub(super) key: RecordKey,
     pub(super) value: Value,
+}
+
+/// What becomes of one member of a set.
+pub(super) struct Member {
+    pub(super) set: &'static str,
+    pub(super) key: Vec<u8>,
+    pub(super) is_in: bool,
 }
 
 pub(super) enum Value {
@@ -36,7 +45,12 @@ pub(crate) struct Sealed(pub(super) Pending);
 
 impl Batch {
     pub(crate) fn new() -> Self {
-        Self { changes: Vec::new(), durability: Durability::Relaxed, places: HashMap::new() }
+        Self {
+            changes: Vec::new(),
+            members: Vec::new(),
+            durability: Durability::Relaxed,
+            places: HashMap::new(),
+        }
     }
 
     /// Stores a record. The value is serialised now, so that it may change before the commit.
@@ -67,6 +81,28 @@ impl Batch {
     pub(crate) fn delete(&mut self, key: &RecordKey) {
         self.durability = Durability::Synced;
         self.change(Pending { key: key.clone(), value: Value::Deleted });
+    }
+
+    /// Puts a name into a list of a set, if it is not there. A list is in the order of its names, and
+    /// a name is some texts without NUL, of which the first counts most.
+    pub(crate) fn note(&mut self, list: &RecordPrefix, name: &[&str]) {
+        self.members.push(Member::new(list, name, true));
+    }
+
+    /// Takes a name out of a list, if it is there.
+    pub(crate) fn unnote(&mut self, list: &RecordPrefix, name: &[&str]) {
+        self.members.push(Member::new(list, name, false));
+    }
+
+    /// What becomes of the names of a list.
+    pub(super) fn members_of<'a>(
+        &'a self,
+        list: &'a RecordPrefix,
+    ) -> impl Iterator<Item = (&'a [u8], bool)> + 'a {
+        let members = self.members.iter().filter(|member| member.set == list.collection());
+        members.filter_map(|member| {
+            member.key.strip_prefix(list.bytes()).map(|name| (name, member.is_in))
+        })
     }
 
     fn change(&mut self, change: Pending) {
@@ -112,7 +148,14 @@ impl Batch {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.changes.is_empty() && self.members.is_empty()
+    }
+}
+
+impl Member {
+    fn new(list: &RecordPrefix, name: &[&str], is_in: bool) -> Self {
+        let key = [list.bytes(), name.join("\0").as_bytes()].concat();
+        Self { set: list.collection(), key, is_in }
     }
 }
 

@@ -40,6 +40,16 @@ pub(crate) const INBOUND_REPLAYS: &str = "inbound_megolm_replay";
 /// [user, device, room, session ID, sender, message index]: the event that used the index.
 pub(crate) const INBOUND_USES: &str = "inbound_megolm_use";
 
+/// [user, device, list]: the sessions of the list, a room or "" for all: [session ID, room].
+pub(crate) const INBOUND_LISTS: &str = "inbound_megolm_list";
+/// [user, device, list]: the channels of the list, [partner identity key, partner user] of all in "",
+/// and those of strangers in lists of their own.
+pub(crate) const OLM_LISTS: &str = "olm_list";
+
+/// The sets, which have no records of their own: their members' names stand in the index (`vault`'s
+/// `sets`). What is in them stands in records, too, so that a set can be built anew.
+pub(crate) const SETS: [&str; 2] = [INBOUND_LISTS, OLM_LISTS];
+
 /// Every collection whose records stand under (user, device).
 pub(crate) const OF_AN_ACCOUNT: [&str; 14] = [
     ACCOUNTS,
@@ -68,6 +78,20 @@ pub(super) fn format(_collection: &str) -> u8 {
 /// object whose record is damaged is out of use. What the others lose is worked around.
 pub(super) fn guards_keys(collection: &str) -> bool {
     ![OUTBOUND_CURRENT, INBOUND_SESSIONS, INBOUND_REPLAYS, INBOUND_USES].contains(&collection)
+}
+
+/// The collection whose records say what is in a set.
+pub(super) fn repeated_by(set: &str) -> &'static str {
+    if set == OLM_LISTS { OLM_CHANNELS } else { INBOUND_SESSIONS }
+}
+
+pub(super) fn is_set(collection: &str) -> bool {
+    SETS.contains(&collection)
+}
+
+/// Whether this version knows what stands in a collection or set of that name.
+pub(super) fn is_known(name: &str) -> bool {
+    OF_AN_ACCOUNT.contains(&name) || SETS.contains(&name)
 }
 
 pub(super) fn all() -> impl Iterator<Item = &'static str> {

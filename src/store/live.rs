@@ -61,8 +61,7 @@ impl<S> Live<S> {
 
     /// As `retire`, without waiting: `None` also if the state is in use.
     pub(crate) fn try_retire<R>(&self, last: impl FnOnce(&S) -> R) -> Option<R> {
-        let state = self.cell().take().ok()??;
-        let _place = Place::of(self);
+        let (_place, state) = Place::without_waiting(self)?;
         state.map(|state| last(&state))
     }
 
@@ -113,6 +112,12 @@ impl<L: Deref<Target = Live<S>>, S> Place<L, S> {
         };
         drop(cell);
         Ok((Self::of(live), state))
+    }
+
+    /// As `wait`; `None` where it would wait or fail.
+    pub(super) fn without_waiting(live: L) -> Option<(Self, Option<Arc<S>>)> {
+        let state = live.cell().take().ok()??;
+        Some((Self::of(live), state))
     }
 
     /// To be made by whoever has taken the state, at once.

@@ -69,7 +69,7 @@ impl Manifest {
 
     /// A newer version may have collections that this one does not know. Commits keep them.
     pub(super) fn check_all_known(&self) -> Result<()> {
-        if self.roots.keys().all(|name| collections::all().any(|known| known == name)) {
+        if self.roots.keys().all(|name| collections::is_known(name)) {
             return Ok(());
         }
         Err(E2eeError::NewerFormat {

@@ -58,7 +58,7 @@ pub(crate) use registry::LiveRegistry;
 #[allow(unused_imports)]
 pub use taken::Taken;
 pub use transaction::Transaction;
-pub(crate) use vault::{Problem, Vault};
+pub(crate) use vault::{Problem, SetOf, Vault};
 pub(crate) use write_back::WriteBack;
 
 use crate::base::environment::{

@@ -85,7 +85,7 @@ impl RecordPrefix {
         self.bytes.extend(level.iter().take(LEVEL_LENGTH));
     }
 
-    pub(super) fn collection(&self) -> &'static str {
+    pub(crate) fn collection(&self) -> &'static str {
         self.collection
     }
 

@@ -1,9 +1,11 @@
 //! The records of the store, as they will be once a transaction is committed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::de::DeserializeOwned;
 
 use super::batch::{Batch, Value};
-use super::record_key::RecordKey;
+use super::record_key::{RecordKey, RecordPrefix};
 use super::vault::Vault;
 use crate::error::Result;
 
@@ -34,6 +36,24 @@ impl<'a> Records<'a> {
             Some(Value::Deleted) => Ok(None),
             Some(value) => self.vault.read_pending(key, value).map(Some),
         }
+    }
+
+    /// The first names of a list of a set, at most `limit`. CORRUPT if the set has to be built anew.
+    pub(crate) fn first_names(&self, list: &RecordPrefix, limit: usize) -> Result<Vec<String>> {
+        let pending: BTreeMap<&[u8], bool> = self.pending.members_of(list).collect();
+        // As many more as may have gone.
+        let gone = pending.values().filter(|is_in| !**is_in).count();
+        let stored = self.vault.names(list, &[], limit.saturating_add(gone))?;
+        let mut names: BTreeSet<String> = stored.into_iter().collect();
+        for (name, is_in) in pending {
+            let name = String::from_utf8_lossy(name).into_owned();
+            if is_in {
+                names.insert(name);
+            } else {
+                names.remove(&name);
+            }
+        }
+        Ok(names.into_iter().take(limit).collect())
     }
 
     /// The keys of all records whose names begin with these parts, damaged, missing and unexpected

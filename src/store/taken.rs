@@ -50,14 +50,22 @@ struct Held<S> {
 impl<S> Home<S> {
     /// Waits until nobody else has the state.
     pub(super) fn wait(live: &Arc<Live<S>>) -> Result<Self> {
-        let (place, state) = Place::wait(Arc::clone(live))?;
-        Ok(Self(RefCell::new(Held {
+        Place::wait(Arc::clone(live)).map(Self::new)
+    }
+
+    /// `None` if somebody else has the state, or nobody can have it any more.
+    pub(super) fn without_waiting(live: &Arc<Live<S>>) -> Option<Self> {
+        Place::without_waiting(Arc::clone(live)).map(Self::new)
+    }
+
+    fn new((place, state): (Place<Arc<Live<S>>, S>, Option<Arc<S>>)) -> Self {
+        Self(RefCell::new(Held {
             is_read: state.is_some(),
             state,
             standing: Standing::Stored,
             is_out: false,
             place: Some(place),
-        })))
+        }))
     }
 
     pub(super) fn is_unread(&self) -> bool {

@@ -19,9 +19,10 @@ use super::Store;
 use super::batch::{Batch, Sealed};
 use super::life::Access;
 use super::live::{Live, already_exists, not_found};
-use super::record_key::RecordKey;
+use super::record_key::{RecordKey, RecordPrefix};
 use super::records::Records;
 use super::taken::{Home, States, Taken};
+use super::vault::SetOf;
 use crate::base::parallel;
 use crate::error::{E2eeError, Result};
 
@@ -96,6 +97,22 @@ impl<'a> Transaction<'a> {
         self.batch().delete(key);
     }
 
+    /// Puts a name into a list of a set, if it is not there.
+    pub(crate) fn note(&mut self, list: &RecordPrefix, name: &[&str]) {
+        self.batch().note(list, name);
+    }
+
+    /// Takes a name out of a list, if it is there.
+    pub(crate) fn unnote(&mut self, list: &RecordPrefix, name: &[&str]) {
+        self.batch().unnote(list, name);
+    }
+
+    /// Says that an owner's set is whole: of one who has no records yet.
+    pub(crate) fn note_built(&mut self, of: SetOf<'_>) {
+        let vault = self.store.vault();
+        vault.note_built(of, self.batch());
+    }
+
     pub(crate) fn batch(&mut self) -> &mut Batch {
         self.records.pending_mut()
     }
@@ -126,6 +143,21 @@ impl<'a> Transaction<'a> {
             home.fill(load(&self.records)?);
         }
         Taken::out_of(home)
+    }
+
+    /// As `find`, without waiting: `None` also if somebody else has the state, or if a call before
+    /// unwound.
+    pub(crate) fn try_find<S: 'static>(
+        &mut self,
+        live: &Arc<Live<S>>,
+        load: impl FnOnce(&Records<'a>) -> Result<Option<S>>,
+    ) -> Result<Option<Taken<S>>> {
+        let address = Arc::as_ptr(live).addr();
+        if !self.taken.contains_key(&address) {
+            let Some(home) = Home::without_waiting(live) else { return Ok(None) };
+            self.taken.insert(address, Rc::new(home));
+        }
+        self.find(live, load)
     }
 
     /// Takes a state that did not exist: `find` said so.

@@ -12,6 +12,7 @@ mod conversion;
 mod damage;
 mod lists;
 mod opening;
+mod sets;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +24,7 @@ use serde::de::DeserializeOwned;
 use super::batch::{Batch, Pending, Sealed, Value};
 use super::collections::MANIFEST;
 use super::header::{DataKey, Header};
-use super::index::{self, Index, IndexChange, NewVersion, NodeCache};
+use super::index::{self, Index, IndexChange, NewVersion, NodeCache, Version};
 use super::manifest::{self, Manifest};
 use super::record_key::{KeyHash, RecordKey, RecordPrefix};
 use super::record_store::{Change, Durability, RecordStore};
@@ -35,6 +36,7 @@ use crate::error::{E2eeError, Result};
 pub(crate) use damage::Problem;
 #[cfg(test)]
 pub(super) use damage::ProblemKind;
+pub(crate) use sets::SetOf;
 
 /// An encrypted record store.
 pub(crate) struct Vault {
@@ -151,15 +153,16 @@ impl Vault {
         // New keys are stored before they are used: here are all that were drawn.
         forget_drawn();
         traces::leave();
-        let Batch { changes, durability, .. } = batch;
+        let Batch { changes, members, durability, .. } = batch;
         // One call for all nonces: each call of the generator costs.
         let puts = changes.iter().filter(|c| matches!(c.value, Value::Plain(_))).count();
         let nonces = self.draw_nonces(puts.saturating_add(1))?;
-        let (of_index, of_records) = nonces.split_at_checked(NONCE_LENGTH).unwrap_or_default();
-        let sealed = seal_all(&self.seal, changes, of_records)?;
+        let (of_index, of_changes) = nonces.split_at_checked(NONCE_LENGTH).unwrap_or_default();
+        let sealed = seal_all(&self.seal, changes, of_changes)?;
         let mut last = self.hold_commits()?;
         let mut next = Manifest::clone(&last.manifest);
-        let index = self.change_index(&mut next, &by_collection(&sealed))?;
+        let mut index = self.change_index(&mut next, &of_records(&sealed))?;
+        self.change_sets(&mut next, &mut index, &members)?;
         self.commit_with(&mut last, next, index, sealed, of_index, durability)
     }
 
@@ -256,20 +259,30 @@ impl Vault {
     }
 }
 
-/// The last change of each record, in the order of collections and keys.
-fn by_collection(changes: &[Change]) -> Vec<(&'static str, Vec<NewVersion<'_>>)> {
-    let mut order: Vec<&Change> = changes.iter().collect();
+/// What changes in each collection.
+type ByCollection<'a> = Vec<(&'static str, Vec<NewVersion<'a>>)>;
+
+fn of_records(changes: &[Change]) -> ByCollection<'_> {
+    by_collection(changes.iter().map(|Change { collection, key, value }| {
+        (*collection, key.as_slice(), value.as_deref().and_then(index::version))
+    }))
+}
+
+/// The last change of each record or member, in the order of collections and keys.
+fn by_collection<'a>(
+    changes: impl Iterator<Item = (&'static str, &'a [u8], Option<Version>)>,
+) -> ByCollection<'a> {
+    let mut order: Vec<_> = changes.collect();
     // Several changes of one record stay in their order.
-    order.sort_by(|a, b| (a.collection, &a.key).cmp(&(b.collection, &b.key)));
-    let mut collections: Vec<(&'static str, Vec<NewVersion<'_>>)> = Vec::new();
-    for Change { collection, key, value } in order {
-        let version = value.as_deref().and_then(index::version);
-        if collections.last().is_none_or(|(known, _)| known != collection) {
+    order.sort_by_key(|(collection, key, _)| (*collection, *key));
+    let mut collections = ByCollection::new();
+    for (collection, key, version) in order {
+        if collections.last().is_none_or(|(known, _)| *known != collection) {
             collections.push((collection, Vec::new()));
         }
         let Some((_, versions)) = collections.last_mut() else { continue };
         match versions.last_mut() {
-            Some((known, last)) if *known == key.as_slice() => *last = version,
+            Some((known, last)) if *known == key => *last = version,
             _ => versions.push((key, version)),
         }
     }

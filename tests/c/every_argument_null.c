@@ -145,8 +145,10 @@ static void account(const matrixe2ee_store *store, const matrixe2ee_account *acc
     NULL_3(matrixe2ee_account_sign_json, account, "{}", &string_out);
     NULL_3(matrixe2ee_account_encrypt_for_devices, account, "[]", &string_out);
     NULL_3(matrixe2ee_account_decrypt_room_events, account, "[]", &string_out);
-    REFUSED(matrixe2ee_account_list_sessions(NULL, NULL, &string_out, &error));
-    REFUSED(matrixe2ee_account_list_sessions(account, NULL, NULL, &error));
+    REFUSED(matrixe2ee_account_list_sessions(NULL, NULL, NULL, -1, &string_out, &error));
+    REFUSED(matrixe2ee_account_list_sessions(account, NULL, NULL, -1, NULL, &error));
+    REFUSED(matrixe2ee_account_list_channels(NULL, NULL, -1, &string_out, &error));
+    REFUSED(matrixe2ee_account_list_channels(account, NULL, -1, NULL, &error));
     REFUSED(matrixe2ee_account_import_libolm_sessions(NULL, "[]", KEY, 32, &string_out, &error));
     REFUSED(matrixe2ee_account_import_libolm_sessions(account, NULL, KEY, 32, &string_out, &error));
     REFUSED(matrixe2ee_account_import_libolm_sessions(account, "[]", NULL, 32, &string_out, &error));

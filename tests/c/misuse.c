@@ -99,8 +99,19 @@ static void bad_arguments(void) {
     matrixe2ee_account *account;
     matrixe2ee_store *store = (matrixe2ee_store *)1;
     FAILS(INVALID_UTF8, matrixe2ee_account_open(alice.store, not_utf8, "C", &account, &error));
-    FAILS(INVALID_UTF8, matrixe2ee_account_list_sessions(alice.account, not_utf8, &out, &error));
+    FAILS(INVALID_UTF8,
+          matrixe2ee_account_list_sessions(alice.account, not_utf8, NULL, -1, &out, &error));
     CHECK(out == NULL);
+    FAILS(INVALID_UTF8,
+          matrixe2ee_account_list_sessions(alice.account, NULL, not_utf8, -1, &out, &error));
+    FAILS(INVALID_UTF8, matrixe2ee_account_list_channels(alice.account, not_utf8, -1, &out, &error));
+    static const int64_t no_limits[] = {0, -2, 10001, INT64_MAX, INT64_MIN};
+    for (size_t at = 0; at < sizeof no_limits / sizeof *no_limits; at++) {
+        FAILS(INVALID_FIELD, matrixe2ee_account_list_sessions(alice.account, NULL, NULL,
+                                                              no_limits[at], &out, &error));
+        FAILS(INVALID_FIELD, matrixe2ee_account_list_channels(alice.account, NULL, no_limits[at],
+                                                              &out, &error));
+    }
     FAILS(INVALID_JSON, matrixe2ee_account_sign_json(alice.account, "{", &out, &error));
     FAILS(INVALID_FIELD, matrixe2ee_account_open(alice.store, "nobody", "C", &account, &error));
     FAILS(INVALID_LENGTH, matrixe2ee_store_in_memory(NULL, 0, &store, &error));

@@ -106,7 +106,7 @@ static void export_and_import(const matrixe2ee_inbound_megolm_session *session, 
     OK(matrixe2ee_inbound_megolm_session_first_known_index(imported, &first, &error));
     CHECK(first == 0);
     hear(imported, event, "one");
-    OK(matrixe2ee_account_list_sessions(carol.account, ROOM, &sessions, &error));
+    OK(matrixe2ee_account_list_sessions(carol.account, ROOM, NULL, -1, &sessions, &error));
     CHECK(strstr(sessions, "\"authenticated\":false"));
     check_fact(imported, event, "owner", "unknown");
     matrixe2ee_inbound_megolm_session_free(imported);

@@ -132,7 +132,7 @@ impl World {
         for device in [&self.alice, &self.bob] {
             state.push(ok(device.account.keys_upload_request()).unwrap_or_default());
             state.push(ok(device.account.device_keys()));
-            state.push(ok(device.account.list_sessions(None)));
+            state.push(ok(device.account.list_sessions(None, None, None)));
         }
         for (device, room) in [(&self.alice, ROOM), (&self.alice, ELSEWHERE)] {
             let current = OutboundMegolmSession::create_from_storage(&device.account, room, None);
@@ -240,7 +240,7 @@ pub const CALLS: &[Call] = &[
     })
     .may_accept(),
     call("sign_json", object, |w, t| done(w.alice.account.sign_json(t))).may_accept(),
-    call("list_sessions", room, |w, t| done(w.alice.account.list_sessions(Some(t.to_owned()))))
+    call("list_sessions", room, |w, t| done(w.alice.account.list_sessions(Some(t.to_owned()), None, None)))
         .may_accept(),
     call("recipient_device_keys", |w| w.carol.keys().to_string(), |w, t| {
         OlmChannel::create_outbound_channel(&w.alice.account, t, &one_time_key(&w.carol))?.erase()

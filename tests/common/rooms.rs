@@ -217,7 +217,7 @@ impl Device {
     }
 
     pub fn sessions(&self) -> Value {
-        answer(self.account.list_sessions(None))
+        answer(self.account.list_sessions(None, None, None))
     }
 
     /// The whole event around an encrypted content.

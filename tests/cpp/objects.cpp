@@ -89,7 +89,7 @@ static void an_account_uploads_its_keys() {
   CHECK(account.keys_upload_request() == std::nullopt);
   account.receive_key_counts(R"({"signed_curve25519":20})");
   CHECK(account.keys_upload_request().has_value());
-  CHECK(account.list_sessions() == "[]");
+  CHECK(account.list_sessions() == "[]" && account.list_channels() == "[]");
   const Account again = Account::open(bob.store, bob.user_id, bob.device_id);
   account.erase();
   FAILS(NotFound, again.user_id());
@@ -150,6 +150,11 @@ static void a_room_is_read_by_who_has_the_key() {
   CHECK(string_in(element(bob.account.list_sessions(ROOM), 0), "session_id") ==
         session.session_id());
   CHECK(bob.account.list_sessions("!other:example.org") == "[]");
+  CHECK(bob.account.list_sessions(std::nullopt, session.session_id(), 10) == "[]");
+  FAILS(InvalidField, bob.account.list_sessions(std::nullopt, std::nullopt, 0));
+  const std::string channels = bob.account.list_channels(std::nullopt, 1);
+  CHECK(string_in(element(channels, 0), "user_id") == "@alice:example.org");
+  CHECK(bob.account.list_channels(string_in(element(channels, 0), "identity_key")) == "[]");
 
   const Person laptop("@bob:example.org", "LAPTOP");
   const InboundMegolmSession exported =

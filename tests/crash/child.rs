@@ -306,7 +306,7 @@ impl Child {
             "device_keys": parse(&self.account.device_keys()?),
             "channels": channels,
             "outbound": outbound,
-            "inbound": parse(&self.account.list_sessions(None)?),
+            "inbound": parse(&self.account.list_sessions(None, None, None)?),
         }))
     }
 }

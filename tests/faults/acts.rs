@@ -32,6 +32,26 @@ pub(super) fn carol_knocks(world: &mut World, changes: &Value) {
     world.carols.push(session);
 }
 
+/// A first message of a device that Mallory has invented.
+pub(super) fn mallory_knocks(world: &mut World) {
+    let mallory = Person::new("@mallory:m.org", "M");
+    let (keys, key) = (world.device_keys(), world.fallback_key.clone().unwrap());
+    world.input = mallory.say(&mut mallory.session_to(&keys, &key), &keys, &json!({}));
+}
+
+pub(super) fn mallory_is_heard(world: &World, content: &str) -> Result<()> {
+    let key = v(content)["sender_key"].as_str().unwrap().to_owned();
+    let user = "@mallory:m.org";
+    OlmChannel::create_from_encrypted_message(world.account(), user, &key, content, None, None)
+        .map(drop)
+}
+
+pub(super) fn channels_of_mallory(world: &World) -> usize {
+    let channels = v(&world.account().list_channels(None, None).unwrap());
+    let all = channels.as_array().unwrap().iter();
+    all.filter(|channel| channel["user_id"] == "@mallory:m.org").count()
+}
+
 pub(super) fn carol_is_heard(world: &mut World) -> Result<()> {
     world.channels["carol"].decrypt(&world.input).map(drop)
 }

@@ -61,7 +61,7 @@ impl Former {
 
     /// What can be seen through new handles: the sessions, the channel, the outbound session.
     fn look(&self, account: &Account) -> Value {
-        let sessions = v(&account.list_sessions(None).unwrap());
+        let sessions = v(&account.list_sessions(None, None, Some(10_000)).unwrap());
         let ids: BTreeSet<_> =
             sessions.as_array().unwrap().iter().map(|s| s["session_id"].to_string()).collect();
         let them = &self.fixture["them"];

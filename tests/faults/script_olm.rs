@@ -4,7 +4,8 @@ use serde_json::json;
 use vodozemac::olm::{Account as RawAccount, OlmMessage};
 
 use super::acts::{
-    carol_is_heard, carol_knocks, open_channel, receive_first, say_to_bob, upload, uploaded,
+    carol_is_heard, carol_knocks, channels_of_mallory, mallory_is_heard, mallory_knocks,
+    open_channel, receive_first, say_to_bob, upload, uploaded,
 };
 use super::people::v;
 use super::script::{STEP, Step};
@@ -218,6 +219,27 @@ pub(super) const BEGINNING: &[Step] = &[
         name: "OlmChannel.erase",
         call: |world| world.channels["dave"].erase(),
         done_already: &["NOT_FOUND"],
+        ..STEP
+    },
+    Step {
+        // The one that was used least recently goes with the same commit.
+        name: "create_from_encrypted_message of one stranger too many",
+        prepare: |world| {
+            for _ in 0..10 {
+                mallory_knocks(world);
+                let content = world.input.clone();
+                mallory_is_heard(world, &content).unwrap();
+                world.advance(1);
+            }
+            mallory_knocks(world);
+        },
+        call: |world| {
+            mallory_is_heard(world, &world.input)?;
+            assert_eq!(channels_of_mallory(world), 10);
+            Ok(())
+        },
+        done_already: &["ALREADY_EXISTS"],
+        recover: |world| assert_eq!(channels_of_mallory(world), 10),
         ..STEP
     },
 ];

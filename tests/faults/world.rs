@@ -122,7 +122,7 @@ impl World {
         let account = Account::open(&self.store, "@alice:a.org", "ALICE").unwrap();
         self.outbound = OutboundMegolmSession::create_from_storage(&account, ROOM, None).ok();
         self.inbound.clear();
-        let list = v(&account.list_sessions(None).unwrap());
+        let list = v(&account.list_sessions(None, None, None).unwrap());
         for session in list.as_array().unwrap() {
             let id = session["session_id"].as_str().unwrap();
             let name = if session["owner_user_id"] == "@bob:b.org" { "bob" } else { "own" };
@@ -180,7 +180,10 @@ impl World {
             Ok(session) => json!(session.session_id().unwrap()),
             Err(error) => json!(error.name()),
         };
-        let list = v(&account.list_sessions(None).unwrap());
+        seen["channels"] = v(&account.list_channels(None, None).unwrap());
+        let list = v(&account.list_sessions(None, None, None).unwrap());
+        let of_room = account.list_sessions(Some(ROOM.to_owned()), None, None).unwrap();
+        assert_eq!(v(&of_room), list);
         for session in list.as_array().unwrap() {
             let id = session["session_id"].as_str().unwrap();
             let open = InboundMegolmSession::from_storage(&account, ROOM, id, None).unwrap();

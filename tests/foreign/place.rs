@@ -1,7 +1,7 @@
 //! A place for records that remembers what was there before, and a backend on it that goes wrong
 //! when it is told to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use matrixe2ee::{E2eeError, Result, StoreBackend, StoreChange, StoreEntry};
@@ -92,6 +92,8 @@ struct State {
     calls: usize,
     plan: Option<(usize, Fault)>,
     struck: bool,
+    /// The collections of which it told lies.
+    lied_of: BTreeSet<String>,
 }
 
 /// The backend. Clones are the same place.
@@ -122,6 +124,7 @@ impl Place {
     pub fn arm(&self, at: usize, fault: Fault) {
         let mut state = self.state();
         (state.calls, state.plan, state.struck) = (0, Some((at, fault)), false);
+        state.lied_of.clear();
     }
 
     /// Ends that, and says whether anything went wrong.
@@ -129,6 +132,11 @@ impl Place {
         let mut state = self.state();
         state.plan = None;
         std::mem::take(&mut state.struck)
+    }
+
+    /// The collections of which lies were told since it was armed.
+    pub fn lied_of(&self) -> Vec<String> {
+        self.state().lied_of.iter().cloned().collect()
     }
 
     /// The number of calls since the last time this was asked.
@@ -154,6 +162,7 @@ impl State {
     /// Runs a call and gives its answer, or what takes its place.
     fn answer<T: PartialEq + Clone>(
         &mut self,
+        collection: &str,
         truth: impl FnOnce(&mut Records) -> T,
         lie: impl FnOnce(&Records, T, Lie) -> T,
     ) -> Result<T> {
@@ -166,7 +175,10 @@ impl State {
         match fault {
             Some(Fault::Lies(kind) | Fault::LiesOnce(kind)) => {
                 let said = lie(&self.records, truth.clone(), kind);
-                self.struck |= said != truth;
+                if said != truth {
+                    self.struck = true;
+                    self.lied_of.insert(collection.to_owned());
+                }
                 Ok(said)
             }
             Some(Fault::After) => {
@@ -246,6 +258,7 @@ impl StoreBackend for Place {
     fn get(&self, collection: String, key: Vec<u8>) -> Result<Option<Vec<u8>>> {
         let name = (collection, key);
         self.state().answer(
+            &name.0,
             |records| records.now.get(&name).cloned(),
             |records, value, lie| match lie {
                 Lie::Missing => None,
@@ -264,6 +277,7 @@ impl StoreBackend for Place {
         // No key is empty, so the beginning of a collection has no other name than null.
         assert_ne!(after_key, Some(Vec::new()));
         self.state().answer(
+            &collection,
             |records| records.scan(&collection, &after_key, limit as usize),
             |records, page, lie| wrong_page(records, &collection, &after_key, page, lie),
         )
@@ -284,6 +298,7 @@ impl StoreBackend for Place {
             state.struck |= changes.len() < count;
         }
         state.answer(
+            "",
             |records| {
                 for StoreChange { collection, key, value } in changes {
                     records.put((collection, key), value);

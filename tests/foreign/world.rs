@@ -119,6 +119,19 @@ impl World {
         }
     }
 
+    /// What is listed is what is stored.
+    pub fn lists_are_whole(&self, what: &str) {
+        let account = self.alice().unwrap().account;
+        let sessions = v(&account.list_sessions(None, None, None).unwrap());
+        let channels = v(&account.list_channels(None, None).unwrap());
+        let names: Vec<_> = self.alice.records().now.into_keys().collect();
+        for (list, collection) in [(sessions, "inbound_megolm_session"), (channels, "olm_channel")]
+        {
+            let stored = names.iter().filter(|(name, _)| name == collection).count();
+            assert_eq!(list.as_array().unwrap().len(), stored, "{what}: {collection}");
+        }
+    }
+
     fn try_to_speak(&self) -> Result<()> {
         if self.notes.contains_key("channel") {
             say_to_bob(self)?;
@@ -151,7 +164,7 @@ impl Open {
 pub fn look(world: &World) -> Result<()> {
     let alice = world.alice()?;
     alice.account.device_keys()?;
-    alice.account.list_sessions(None)?;
+    alice.account.list_sessions(None, None, None)?;
     for (user_id, note) in [(BOB, "bob's key"), (CAROL, "carol's key")] {
         match alice.channel(user_id, world.note(note)) {
             Err(E2eeError::NotFound { .. }) => {}
@@ -375,7 +388,7 @@ pub const STEPS: &[Step] = &[
             }
         },
         call: |world| {
-            let list = world.alice()?.account.list_sessions(None)?;
+            let list = world.alice()?.account.list_sessions(None, None, None)?;
             match v(&list).as_array().unwrap().len() {
                 3 => Ok(()),
                 // A damaged session is left out.

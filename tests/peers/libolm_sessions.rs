@@ -158,7 +158,7 @@ pub(super) fn ten_thousand_sessions_move_with_one_call(stage: &mut Stage) {
                               "failed": []});
         assert_eq!(report, expected);
     }
-    let listed = parse(&ok(ours.account.list_sessions(None)));
+    let listed = parse(&ok(ours.account.list_sessions(None, None, Some(10_000))));
     let ids: BTreeSet<_> =
         listed.as_array().expect("a list").iter().map(|s| text(&s["session_id"])).collect();
     assert!(pickles.as_array().expect("a list").iter().all(|entry| ids.contains(text(&entry[0]))));

@@ -135,6 +135,17 @@ def test_its_sessions_are_listed_of_one_room_or_of_all(room):
         assert session["owner_user_id"] == ALICE
         assert session["authenticated"] is True
     assert account.list_sessions("!other:example.org") == []
+    assert account.list_sessions(after=room.inbound.session_id()) == []
+    with pytest.raises(E2eeError.InvalidField):
+        account.list_sessions(limit=0)
+
+
+def test_its_channels_are_listed_page_by_page(room):
+    account = room.bob.account
+    [channel] = account.list_channels(limit=1)
+    assert channel["user_id"] == ALICE
+    assert channel["session_count"] == 1
+    assert account.list_channels(after=channel["identity_key"]) == []
 
 
 def test_an_account_that_is_erased_is_gone_for_every_handle_and_can_be_made_anew(alice):

@@ -3,6 +3,7 @@
 mod answer;
 mod fallback;
 mod import;
+mod lists;
 mod record;
 mod upload;
 
@@ -19,12 +20,13 @@ use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::{MEGOLM_ALGORITHM, OLM_ALGORITHM};
 use crate::store::{
-    Access, Batch, Life, Live, LiveRegistry, RecordKey, Records, Store, Taken, Transaction, Vault,
-    WriteBack, collections,
+    Access, Batch, Life, Live, LiveRegistry, RecordKey, Records, SetOf, Store, Taken, Transaction,
+    Vault, WriteBack, collections,
 };
 
 pub use answer::KeyCounts;
 pub(crate) use import::{pickle_error, vodozemac_pickle_key};
+pub use lists::Page;
 pub(crate) use record::AccountState;
 
 /// An account that is open in a store. Channels and sessions hold it, and so the store.
@@ -118,6 +120,9 @@ impl Account {
                 (Some(state), _) => state,
                 (None, Some(new)) => {
                     record::put(&key, &user_id, &device_id, &new, &mut tx)?;
+                    for set in collections::SETS {
+                        tx.note_built(SetOf { set, owner: [&user_id, &device_id] });
+                    }
                     tx.create(&shared.state, new)?
                 }
                 (None, None) => return Err(E2eeError::panic("internal error")),
@@ -323,6 +328,9 @@ impl Account {
             for key in self.vault().scan_keys(collection, &[&self.user_id, &self.device_id])? {
                 batch.delete(&key);
             }
+        }
+        for set in collections::SETS {
+            self.vault().unnote_all(set, &[&self.user_id, &self.device_id], &mut batch)?;
         }
         let result = self.vault().commit(batch);
         // A commit that failed may have been made all the same: the store knows.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
 
-use super::OlmChannel;
-use super::record::{ChannelState, load, session_key};
+use super::record::{ChannelState, load, put_channel, session_key};
+use super::{OlmChannel, time_of_use};
 use crate::base::identifiers::{EventType, UserId};
 use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::parallel;
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
-use crate::store::{Sealed, Taken, Transaction};
+use crate::store::{Sealed, Transaction};
 
 /// The largest item: a content, and two names and a key.
 const ITEM_LIMIT: usize = EVENT_LIMIT + 4_096;
@@ -40,6 +40,8 @@ struct Recipient<'a> {
 struct Encrypted {
     contents: Vec<Placed<Result<String>>>,
     session: Option<Sealed>,
+    /// The channel's own record has to be written, too.
+    is_noted: bool,
 }
 
 #[derive(serde::Deserialize)]
@@ -59,6 +61,7 @@ pub fn encrypt_for_devices(
     let mut results: Vec<Option<Result<String>>> = Vec::new();
     results.resize_with(items.len(), || None);
     let recipients = read_all(account, items, &mut results)?;
+    let now = time_of_use(tx)?;
     let mut states = Vec::with_capacity(recipients.len());
     let mut found = Vec::with_capacity(recipients.len());
     let taken = tx.take_all(
@@ -81,7 +84,7 @@ pub fn encrypt_for_devices(
         }
     }
     let mut work = Vec::with_capacity(found.len());
-    for ((channel, items), state) in found.into_iter().zip(&mut states) {
+    for (&(channel, items), state) in found.iter().zip(&mut states) {
         work.push((channel, items, state.begin_change()?));
     }
     let mut chunks = Vec::new();
@@ -90,11 +93,17 @@ pub fn encrypt_for_devices(
         chunks.push(work.by_ref().take(AT_ONCE).collect::<Vec<_>>());
     }
     let encrypted = parallel::map(chunks, items.len(), |chunk| {
-        let encrypt = |(channel, items, state)| encrypt_for(channel, items, state);
+        let encrypt = |(channel, items, state)| encrypt_for(channel, items, state, now);
         chunk.into_iter().map(encrypt).collect::<Vec<_>>()
     })?;
-    for encrypted in encrypted.into_iter().flatten() {
-        let Encrypted { contents, session } = encrypted?;
+    for ((encrypted, state), (channel, _)) in
+        encrypted.into_iter().flatten().zip(&mut states).zip(found)
+    {
+        let Encrypted { contents, session, is_noted } = encrypted?;
+        state.finish_change();
+        if is_noted {
+            state.change(|state| put_channel(channel, state, tx))?;
+        }
         if let Some(session) = session {
             tx.put_sealed(session);
         }
@@ -102,7 +111,6 @@ pub fn encrypt_for_devices(
             put(&mut results, place, content);
         }
     }
-    states.iter_mut().for_each(Taken::finish_change);
     let missing = || E2eeError::panic("an item was lost");
     results.into_iter().map(|result| result.ok_or_else(missing)).collect()
 }
@@ -167,6 +175,7 @@ fn encrypt_for(
     channel: &OlmChannel,
     items: &[Placed<Wanted<'_>>],
     state: &mut ChannelState,
+    now: Option<i64>,
 ) -> Result<Encrypted> {
     let mut contents = Vec::with_capacity(items.len());
     let mut advanced = false;
@@ -178,6 +187,7 @@ fn encrypt_for(
         });
         contents.push((*place, content));
     }
+    let is_noted = advanced && state.note_sending(now);
     let session = state.sessions.last().filter(|_| advanced);
     let session = session
         .map(|session| {
@@ -185,5 +195,5 @@ fn encrypt_for(
             channel.account.vault().seal(key, &session.pickle())
         })
         .transpose()?;
-    Ok(Encrypted { contents, session })
+    Ok(Encrypted { contents, session, is_noted })
 }

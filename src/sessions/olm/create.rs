@@ -5,9 +5,9 @@ use std::sync::Arc;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::OlmMessage;
 
-use super::OlmChannel;
 use super::decrypt::{Incoming, check_ratchet_key, malformed, receive_plaintext};
 use super::record::{ChannelState, Fingerprint, FingerprintKey};
+use super::{OlmChannel, strangers, time_of_use};
 use crate::base::identifiers::{DeviceId, UserId};
 use crate::base::json::Object;
 use crate::error::{E2eeError, Result};
@@ -47,6 +47,7 @@ impl OlmChannel {
         let session = account.create_outbound_session(tx, device.identity_key, one_time_key)?;
         let fingerprint = Fingerprint::DeviceKeys(device.fingerprint_key.into());
         let mut state = ChannelState::new(Some(device.device_id), fingerprint);
+        state.note_use(time_of_use(tx)?);
         state.push(&channel, session, tx)?;
         channel.create(tx, state)?;
         Ok(channel)
@@ -82,7 +83,12 @@ impl OlmChannel {
         let (session, plaintext) = account.create_inbound_session(tx, &message)?;
         let fingerprint = fingerprint_key.map(FingerprintKey::from);
         let fingerprint = fingerprint.map_or(Fingerprint::Unknown, Fingerprint::DeviceKeys);
+        if fingerprint == Fingerprint::Unknown {
+            strangers::make_room(&channel, tx)?;
+        }
         let mut state = ChannelState::new(device_id, fingerprint);
+        state.is_unanswered = true;
+        state.note_use(time_of_use(tx)?);
         state.push(&channel, session, tx)?;
         let event = receive_plaintext(&channel, &mut state, plaintext);
         channel.create(tx, state)?;

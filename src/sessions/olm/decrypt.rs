@@ -4,7 +4,7 @@ use serde_json::Value;
 use vodozemac::olm::{DecryptionError, OlmMessage, PreKeyMessage, Session};
 
 use super::record::{ChannelState, Fingerprint, put_channel, put_channel_relaxed, put_session};
-use super::{OlmChannel, envelope};
+use super::{OlmChannel, envelope, time_of_use};
 use crate::base::json::{self, Object};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
@@ -29,10 +29,11 @@ impl OlmChannel {
     /// (O19), and one that cannot be decrypted may show that a new session is needed.
     pub fn decrypt(&self, tx: &mut Transaction<'_>, content: &Object) -> Result<String> {
         let incoming = self.read_content(content)?;
+        let now = time_of_use(tx)?;
         let mut state = self.take(tx)?;
         let fingerprint = state.fingerprint;
         let result = match incoming {
-            Incoming::Message(message) => self.decrypt_message(tx, &mut state, &message),
+            Incoming::Message(message) => self.decrypt_message(tx, &mut state, &message, now),
             Incoming::Malformed => Err(malformed()),
         };
         if state.fingerprint != fingerprint {
@@ -64,6 +65,7 @@ impl OlmChannel {
         tx: &mut Transaction<'_>,
         state: &mut Taken<ChannelState>,
         message: &OlmMessage,
+        now: Option<i64>,
     ) -> Result<String> {
         check_ratchet_key(message)?;
         if let OlmMessage::PreKey(pre_key) = message {
@@ -72,13 +74,13 @@ impl OlmChannel {
             // A pre-key message that matches a session is tried only there (D21, SEC-30).
             let known = state.sessions.iter().position(|s| s.session_id() == session_id);
             return match known {
-                Some(index) => self.decrypt_with(tx, state, index, message),
-                None => self.decrypt_in_new_session(tx, state, pre_key),
+                Some(index) => self.decrypt_with(tx, state, index, message, now),
+                None => self.decrypt_in_new_session(tx, state, pre_key, now),
             };
         }
         let mut worst: Option<E2eeError> = None;
         for index in (0..state.sessions.len()).rev() {
-            match self.decrypt_with(tx, state, index, message) {
+            match self.decrypt_with(tx, state, index, message, now) {
                 Err(error @ E2eeError::UnableToDecrypt { .. }) => {
                     worst = Some(more_telling(worst, error));
                 }
@@ -97,16 +99,19 @@ impl OlmChannel {
         state: &mut Taken<ChannelState>,
         index: usize,
         message: &OlmMessage,
+        now: Option<i64>,
     ) -> Result<String> {
         let plaintext = state.try_change(|state| state.try_session(index, message))?;
         state.change(|state| {
             let session = state.sessions.remove(index);
             put_session(self, &session, tx)?;
-            let moved = index != state.sessions.len();
+            let is_moved = index != state.sessions.len();
             state.sessions.push(session);
             let before = (state.fingerprint, state.device_id.clone());
             let event = receive_plaintext(self, state, plaintext);
-            if moved || (state.fingerprint, &state.device_id) != (before.0, &before.1) {
+            let is_noted = state.note_use(now);
+            let is_learned = (state.fingerprint, &state.device_id) != (before.0, &before.1);
+            if is_moved || is_noted || is_learned {
                 put_channel(self, state, tx)?;
             }
             Ok(event)
@@ -118,10 +123,12 @@ impl OlmChannel {
         tx: &mut Transaction<'_>,
         state: &mut Taken<ChannelState>,
         message: &PreKeyMessage,
+        now: Option<i64>,
     ) -> Result<String> {
         let (session, plaintext) = self.account.create_inbound_session(tx, message)?;
         state.change(|state| {
             state.needs_new_session = false;
+            state.note_use(now);
             state.push(self, session, tx)?;
             let event = receive_plaintext(self, state, plaintext);
             put_channel(self, state, tx)?;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use vodozemac::olm::Session;
 
-use super::record::{ChannelState, put_session};
-use super::{OlmChannel, envelope};
+use super::record::{ChannelState, put_channel, put_session};
+use super::{OlmChannel, envelope, time_of_use};
 use serde_json::value::RawValue;
 
 use crate::base::identifiers::EventType;
@@ -42,6 +42,7 @@ impl OlmChannel {
         event_type: &EventType,
         content: &RawValue,
     ) -> Result<String> {
+        let now = time_of_use(tx)?;
         let mut state = self.take(tx)?;
         let plaintext = self.plaintext(&state, event_type, content)?;
         state.check_sending()?;
@@ -49,6 +50,9 @@ impl OlmChannel {
             let session = state.sending_session()?;
             let text = self.seal(session, &plaintext)?;
             put_session(self, session, tx)?;
+            if state.note_sending(now) {
+                put_channel(self, state, tx)?;
+            }
             Ok(text)
         })
     }

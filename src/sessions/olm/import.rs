@@ -148,6 +148,8 @@ impl OlmChannel {
             Some(mut state) => state.change(|state| {
                 added.append(&mut state.sessions);
                 state.sessions = added;
+                // It is the program that brings them.
+                state.is_unanswered = false;
                 put_channel(self, state, tx)
             })?,
             None => {

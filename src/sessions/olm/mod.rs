@@ -7,8 +7,10 @@ mod decrypt;
 mod encrypt;
 mod envelope;
 mod import;
+mod list;
 mod origin;
 mod record;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +29,7 @@ use crate::store::{Live, RecordKey, Records, Taken, Transaction};
 pub use batch::encrypt_for_devices;
 pub use claim::{keys_claim_request, read_keys_claim_response};
 pub use create::KnownPartner;
+pub use list::{ChannelInfo, list_channels};
 pub use record::FingerprintStatus;
 pub(crate) use record::{ChannelState, Fingerprint, FingerprintKey};
 
@@ -104,8 +107,8 @@ impl OlmChannel {
     }
 
     /// Makes a channel that `find` did not find.
-    fn create(&self, tx: &mut Transaction<'_>, state: ChannelState) -> Result<()> {
-        record::put_channel(self, &state, tx)?;
+    fn create(&self, tx: &mut Transaction<'_>, mut state: ChannelState) -> Result<()> {
+        record::put_channel(self, &mut state, tx)?;
         tx.create(&self.shared, state)?;
         self.keep_and_note(tx);
         Ok(())
@@ -251,10 +254,11 @@ impl OlmChannel {
     /// Deletes the channel and its sessions. Those that came from elsewhere cannot again.
     pub fn erase(&self, tx: &mut Transaction<'_>) -> Result<()> {
         let state = self.take(tx)?;
-        tx.delete(&self.key);
-        for key in record::session_keys(self, tx.records())? {
-            tx.delete(&key);
-        }
+        self.delete(tx, state)
+    }
+
+    fn delete(&self, tx: &mut Transaction<'_>, mut state: Taken<ChannelState>) -> Result<()> {
+        state.change(|state| record::delete(self, state, tx))?;
         state.erase();
         let (account, key) = (self.account.clone(), self.key.clone());
         // Before anybody sees that it is erased: who names it anew finds a new one.
@@ -288,4 +292,12 @@ pub(crate) fn known_fingerprint(
     identity_key: Curve25519PublicKey,
 ) -> Result<Fingerprint> {
     record::known_fingerprint(account, records, user_id, &identity_key.to_base64())
+}
+
+/// When a channel is used. A clock that fails makes no message fail for that.
+fn time_of_use(tx: &mut Transaction<'_>) -> Result<Option<i64>> {
+    match tx.now_ms() {
+        Err(E2eeError::ClockFailed { .. }) => Ok(None),
+        now => now.map(Some),
+    }
 }

@@ -8,7 +8,7 @@ use serde_bytes::ByteArray;
 use vodozemac::Ed25519PublicKey;
 use vodozemac::olm::{Session, SessionPickle};
 
-use super::OlmChannel;
+use super::{OlmChannel, list, strangers};
 use crate::base::identifiers::DeviceId;
 use crate::base::json::{Object, decode_base64, encode_base64};
 use crate::error::{E2eeError, Result};
@@ -20,6 +20,9 @@ use crate::store::{RecordKey, Records, Transaction};
 /// The most sessions of a channel; the least recently used one makes room (D24, SEC-38).
 pub(super) const MAX_SESSIONS: usize = 8;
 
+/// How often the time of a channel's last use is stored.
+const USE_INTERVAL_MS: i64 = 3_600_000;
+
 /// A channel in memory. The session that received last stands last (O14).
 pub(crate) struct ChannelState {
     pub(super) sessions: Vec<Session>,
@@ -28,6 +31,12 @@ pub(crate) struct ChannelState {
     pub(super) new_session_advised_ms: Option<i64>,
     /// A decryption ended in UNABLE_TO_DECRYPT since the last new session.
     pub(super) needs_new_session: bool,
+    /// When it encrypted or decrypted last, or up to an hour earlier.
+    pub(super) last_used_ms: Option<i64>,
+    /// It was made from a message of the other device, and nothing was sent in it since.
+    pub(super) is_unanswered: bool,
+    /// As which it is listed among the strangers' channels, if it is.
+    pub(super) listed_as_strangers: Option<i64>,
     /// The last `sender_device_keys` that were verified, as sent and as read; only in memory.
     pub(super) sender_device_keys: Option<Box<(Object, DeviceKeys)>>,
 }
@@ -138,8 +147,28 @@ impl ChannelState {
             fingerprint,
             new_session_advised_ms: None,
             needs_new_session: false,
+            last_used_ms: None,
+            is_unanswered: false,
+            listed_as_strangers: None,
             sender_device_keys: None,
         }
+    }
+
+    /// Notes that the channel is used, and says whether the record has to be written for it: once
+    /// in an hour. `None`: the clock does not say when.
+    pub(super) fn note_use(&mut self, now: Option<i64>) -> bool {
+        let Some(now) = now else { return false };
+        let age = self.last_used_ms.map(|last| now.saturating_sub(last));
+        let is_recent = age.is_some_and(|age| (0..USE_INTERVAL_MS).contains(&age));
+        if !is_recent {
+            self.last_used_ms = Some(now);
+        }
+        !is_recent
+    }
+
+    /// As `note_use`, for a message of ours.
+    pub(super) fn note_sending(&mut self, now: Option<i64>) -> bool {
+        self.note_use(now) | std::mem::take(&mut self.is_unanswered)
     }
 
     /// Appends a session, so that it is used next, and drops the least recently used one if there
@@ -169,6 +198,8 @@ struct ChannelOut<'a> {
     fingerprint: &'a Fingerprint,
     new_session_advised_ms: Option<i64>,
     needs_new_session: bool,
+    last_used_ms: Option<i64>,
+    is_unanswered: bool,
 }
 
 impl<'a> ChannelOut<'a> {
@@ -181,6 +212,8 @@ impl<'a> ChannelOut<'a> {
             fingerprint: &state.fingerprint,
             new_session_advised_ms: state.new_session_advised_ms,
             needs_new_session: state.needs_new_session,
+            last_used_ms: state.last_used_ms,
+            is_unanswered: state.is_unanswered,
         }
     }
 }
@@ -191,9 +224,13 @@ struct ChannelIn {
     device_id: Option<DeviceId>,
     fingerprint: Fingerprint,
     new_session_advised_ms: Option<i64>,
-    /// Absent in records of the first versions.
+    /// Absent, as what follows, in records of the first versions.
     #[serde(default)]
     needs_new_session: bool,
+    #[serde(default)]
+    last_used_ms: Option<i64>,
+    #[serde(default)]
+    is_unanswered: bool,
 }
 
 pub(super) fn channel_key(account: &Account, user_id: &str, identity_key: &str) -> RecordKey {
@@ -206,7 +243,7 @@ pub(super) fn session_key(channel: &OlmChannel, session_id: &str) -> RecordKey {
 }
 
 /// The keys of all stored sessions of a channel.
-pub(super) fn session_keys(channel: &OlmChannel, records: &Records<'_>) -> Result<Vec<RecordKey>> {
+fn session_keys(channel: &OlmChannel, records: &Records<'_>) -> Result<Vec<RecordKey>> {
     let account = &channel.account;
     let parts = [
         account.user_id(),
@@ -229,21 +266,44 @@ pub(super) fn load(channel: &OlmChannel, records: &Records<'_>) -> Result<Option
                 .ok_or_else(|| E2eeError::corrupt("a record of an Olm session is missing"))
         })
         .collect::<Result<_>>()?;
-    Ok(Some(ChannelState {
+    let mut state = ChannelState {
         sessions,
         device_id: record.device_id,
         fingerprint: record.fingerprint,
         new_session_advised_ms: record.new_session_advised_ms,
         needs_new_session: record.needs_new_session,
+        last_used_ms: record.last_used_ms,
+        is_unanswered: record.is_unanswered,
+        listed_as_strangers: None,
         sender_device_keys: None,
-    }))
+    };
+    state.listed_as_strangers =
+        state.is_strangers().then(|| state.last_used_ms.unwrap_or_default());
+    Ok(Some(state))
+}
+
+/// Deletes a channel and its sessions.
+pub(super) fn delete(
+    channel: &OlmChannel,
+    state: &mut ChannelState,
+    tx: &mut Transaction<'_>,
+) -> Result<()> {
+    tx.delete(&channel.key);
+    for key in session_keys(channel, tx.records())? {
+        tx.delete(&key);
+    }
+    list::unnote(channel, tx);
+    strangers::unnote(channel, state, tx);
+    Ok(())
 }
 
 pub(super) fn put_channel(
     channel: &OlmChannel,
-    state: &ChannelState,
+    state: &mut ChannelState,
     tx: &mut Transaction<'_>,
 ) -> Result<()> {
+    list::note(channel, tx);
+    strangers::note(channel, state, tx);
     tx.put(&channel.key, &ChannelOut::of(channel, state))
 }
 

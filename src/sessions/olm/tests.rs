@@ -1,6 +1,8 @@
 //! What no handle shows: a channel's sessions in memory.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+mod strangers;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

@@ -10,7 +10,7 @@ use super::find::{Bounds, Index};
 use super::node::{Entry, Node};
 use super::{Root, Version, version};
 use crate::error::{E2eeError, Result};
-use crate::store::collections::INDEX;
+use crate::store::collections::{INDEX, is_set};
 use crate::store::record_store::Change;
 use crate::store::seal::{self, Nonces, Seal};
 
@@ -49,6 +49,12 @@ impl<'a> IndexChange<'a> {
 
     pub(in crate::store) fn next_node(&self) -> u64 {
         self.next_node
+    }
+
+    /// Takes what another change, which began where this one ends, has done.
+    pub(in crate::store) fn absorb(&mut self, later: Self) {
+        self.next_node = later.next_node;
+        self.changed.extend(later.changed);
     }
 
     /// Changes the tree of a collection. `changes`: in the order of the keys, each once.
@@ -133,6 +139,10 @@ impl<'a> IndexChange<'a> {
         collection: &str,
         changes: &[NewVersion<'_>],
     ) -> Result<bool> {
+        // Of its members nothing else is left.
+        if is_set(collection) {
+            return Ok(false);
+        }
         let is_changed =
             |key: &[u8]| changes.binary_search_by(|(known, _)| (*known).cmp(key)).is_ok();
         let is_beyond = |key: &[u8]| bounds.end.is_some_and(|end| key >= end);

@@ -8,6 +8,8 @@
 //! others are, and the manifest has the versions of the roots: so each record and each node is
 //! vouched for by the one above it, and what is read to check one record is a path of the tree.
 //!
+//! A set is a tree without records: its keys are all that it holds.
+//!
 //! A node that was read is known by its ID and version for good: it never changes, the next commit
 //! writes another one under its ID. So whoever reads needs no lock (`find`), and what was verified
 //! stays so (`cache`).
@@ -31,6 +33,10 @@ pub(super) type Version = [u8; VERSION_LENGTH];
 
 /// No record's version: what is stored under the key is not to be believed.
 pub(super) const DOUBTFUL: Version = [0; VERSION_LENGTH];
+
+/// In place of a record's version, that of a member of a set, which has no record: the tree is all
+/// there is of it.
+pub(super) const MEMBER: Version = [1; VERSION_LENGTH];
 
 /// The version of a stored value.
 pub(super) fn version(value: &[u8]) -> Option<Version> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{VERSION_LENGTH, Version};
+use super::{MEMBER, VERSION_LENGTH, Version};
 
 /// In a leaf, one record; in another node, one child, whose keys are not less than this one.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,9 @@ pub(super) struct Node {
     children: Vec<u64>,
 }
 
+/// A length of so much or more takes two bytes: the first has this bit.
+const LONG: u8 = 0x80;
+
 /// The node as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -34,6 +37,7 @@ struct Stored {
     /// Of each key: how many bytes it shares with the one before, how many follow, and these.
     #[serde(with = "serde_bytes")]
     keys: Vec<u8>,
+    /// Empty if all are members of a set.
     #[serde(with = "serde_bytes")]
     versions: Vec<u8>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -55,7 +59,7 @@ impl Node {
 
     pub(super) fn push(&mut self, entry: Entry<'_>) {
         self.keys.extend_from_slice(entry.key);
-        // A node has a few hundred keys of at most 255 bytes.
+        // A node has a few dozen keys of some hundred bytes.
         self.ends.push(u32::try_from(self.keys.len()).unwrap_or(u32::MAX));
         self.versions.push(entry.version);
         if self.level > 0 {
@@ -115,12 +119,34 @@ impl Node {
         for Entry { key, .. } in self.entries() {
             let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count().min(255);
             let rest = key.get(shared..).unwrap_or_default();
-            keys.extend([shared, rest.len()].map(|length| u8::try_from(length).unwrap_or(255)));
+            keys.push(u8::try_from(shared).unwrap_or(255));
+            push_length(&mut keys, rest.len());
             keys.extend_from_slice(rest);
             before = key;
         }
-        let children = self.children.clone();
-        Stored { level: self.level, keys, versions: self.versions.concat(), children }
+        let are_members = self.versions.iter().all(|version| *version == MEMBER);
+        let versions = if are_members { Vec::new() } else { self.versions.concat() };
+        Stored { level: self.level, keys, versions, children: self.children.clone() }
+    }
+}
+
+/// No key has 32,768 bytes.
+fn push_length(coded: &mut Vec<u8>, length: usize) {
+    let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+    if high == 0 && low < LONG {
+        coded.push(low);
+    } else {
+        coded.extend([high | LONG, low]);
+    }
+}
+
+fn take_length(coded: &[u8]) -> Option<(usize, &[u8])> {
+    match *coded {
+        [high, low, ref more @ ..] if high >= LONG => {
+            Some((usize::from(u16::from_be_bytes([high & !LONG, low])), more))
+        }
+        [length, ref more @ ..] if length < LONG => Some((usize::from(length), more)),
+        _ => None,
     }
 }
 
@@ -144,8 +170,9 @@ impl Stored {
         let mut coded = self.keys.as_slice();
         // Where the key before begins.
         let mut last = 0_usize;
-        while let Some((&[shared, length], more)) = coded.split_first_chunk() {
-            let (own, more) = more.split_at_checked(usize::from(length))?;
+        while let Some((&shared, more)) = coded.split_first() {
+            let (length, more) = take_length(more)?;
+            let (own, more) = more.split_at_checked(length)?;
             let before = last..last.checked_add(usize::from(shared))?;
             if before.end > node.keys.len() {
                 return None;
@@ -156,7 +183,8 @@ impl Stored {
             node.ends.push(u32::try_from(node.keys.len()).ok()?);
             coded = more;
         }
-        node.versions = versions.to_vec();
+        let are_members = versions.is_empty() && node.level == 0;
+        node.versions = if are_members { vec![MEMBER; node.ends.len()] } else { versions.to_vec() };
         node.children = self.children;
         let children = if node.level == 0 { 0 } else { node.len() };
         let fits = node.ends.len() == node.len() && node.children.len() == children;

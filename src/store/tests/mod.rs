@@ -9,6 +9,7 @@ mod live;
 mod manifest;
 mod other_process;
 mod records;
+mod sets;
 mod size;
 mod sqlite;
 mod store;

@@ -58,6 +58,7 @@ impl Vault {
                 }
             }
         }
+        lost = lost.saturating_add(self.lost_of_sets()?);
         add(&mut problems, INDEX, ProblemKind::Damaged, lost);
         Ok(problems)
     }
@@ -147,7 +148,7 @@ impl Vault {
             .collect();
         let mut last = self.hold_commits()?;
         let mut next = Manifest::clone(&last.manifest);
-        let mut versions = super::by_collection(&changes);
+        let mut versions = super::of_records(&changes);
         for key in doubtful {
             let entry = (key.bytes(), Some(DOUBTFUL));
             match versions.first_mut() {

@@ -16,7 +16,7 @@ use crate::store::seal::damaged;
 
 /// Lists begin with a short page, as most find few records, and then take longer ones.
 const FIRST_PAGE: usize = 16;
-const LONGEST_PAGE: usize = 256;
+pub(super) const LONGEST_PAGE: usize = 256;
 
 /// What became of one record.
 pub(super) enum Found {
@@ -36,17 +36,17 @@ pub(super) struct Page {
     pub(super) records: Vec<(RecordKey, Found)>,
     /// What vouched for them is damaged.
     pub(super) is_lost: bool,
-    next: Option<Place>,
+    pub(super) next: Option<Place>,
 }
 
 /// Where a page begins.
 #[derive(Clone)]
-struct Place {
+pub(super) struct Place {
     /// No key is less.
-    from: Vec<u8>,
+    pub(super) from: Vec<u8>,
     /// The key of a stored record before that, or the prefix: the store is asked for what is behind
     /// a key.
-    after: Vec<u8>,
+    pub(super) after: Vec<u8>,
 }
 
 /// A list on its way through the records of a prefix.
@@ -106,6 +106,12 @@ impl Vault {
         // Every full key is longer than the prefix, hence strictly after it.
         let next = Some(Place { from: start.clone(), after: start });
         Pages { vault: self, prefix, next, limit: FIRST_PAGE }
+    }
+
+    /// As `pages`, all long; goes on where a page ended.
+    pub(super) fn pages_from(&self, prefix: RecordPrefix, place: Option<Place>) -> Pages<'_> {
+        let pages = self.pages(prefix);
+        Pages { next: place.or(pages.next), limit: LONGEST_PAGE, ..pages }
     }
 
     /// Compares what the index lists with what the store lists.

@@ -5,6 +5,7 @@ mod batch;
 mod claims;
 mod decrypt;
 mod import;
+mod list;
 mod ratchet;
 mod record;
 mod replay;
@@ -24,8 +25,8 @@ pub use batch::decrypt_room_events;
 use claims::Claim;
 pub use decrypt::Decrypted;
 pub(crate) use import::{Arrival, InboundImport};
+pub use list::{SessionInfo, list_sessions};
 use record::InboundState;
-pub use record::SessionInfo;
 
 /// The receiving half of a Megolm session in one room.
 ///
@@ -212,13 +213,4 @@ impl InboundMegolmSession {
             },
         )
     }
-}
-
-/// The stored inbound sessions of an account, of one room or of all: each once, with the best claim.
-pub fn list_sessions(account: &Account, room_id: Option<&str>) -> Result<Vec<SessionInfo>> {
-    let _entered = account.enter()?;
-    if let Some(room_id) = room_id {
-        check_room_id("room_id", room_id)?;
-    }
-    record::list(account, room_id)
 }

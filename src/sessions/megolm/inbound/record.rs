@@ -8,7 +8,7 @@ use vodozemac::megolm::{InboundGroupSession, InboundGroupSessionPickle};
 
 use super::claims::{Claim, Claims, Source};
 use super::ratchet::{KnownRatchet, Merged};
-use super::{InboundMegolmSession, replay};
+use super::{InboundMegolmSession, SessionInfo, list, replay};
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::olm::{FingerprintKey, FingerprintStatus, known_fingerprint};
@@ -62,24 +62,6 @@ impl InboundState {
         let ratchet = ratchet.unwrap_or_else(|| self.ratchet.copy());
         Ok(Some(Self { ratchet, claims, old_uses, fingerprints_asked: None, has_gained: false }))
     }
-}
-
-/// A stored inbound session, without its key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct SessionInfo {
-    /// The room.
-    pub room_id: String,
-    /// The session's ID.
-    pub session_id: String,
-    /// The identity key of the device it came from, or is said to come from.
-    pub sender_key: String,
-    /// The user who owns it, if known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner_user_id: Option<String>,
-    /// The first message index that can be decrypted.
-    pub first_known_index: u32,
-    /// Whether the key came over Olm from the device of `sender_key`, or is our own.
-    pub authenticated: bool,
 }
 
 /// The best claim stands in the record itself, where earlier versions have the only one. (Without
@@ -214,6 +196,7 @@ pub(super) fn put(
     let others = state.claims.iter().filter(|claim| !std::ptr::eq(*claim, best));
     let other_claims = others.map(ClaimOut::of).collect();
     let best = ClaimOut::of(best);
+    list::note(session, batch);
     batch.put(
         &session.key,
         &SessionOut {
@@ -269,6 +252,7 @@ pub(super) fn note_stored(state: &mut LiveGuard<'_, InboundState>) -> Result<()>
 
 pub(super) fn delete(session: &InboundMegolmSession, batch: &mut Batch) -> Result<()> {
     batch.delete(&session.key);
+    list::unnote(session, batch);
     // Earlier versions noted here which room a session is for.
     batch.delete(&session.account.record_key(INBOUND_ROOMS, &[&session.session_id]));
     for key in replay::keys(session)? {
@@ -277,19 +261,19 @@ pub(super) fn delete(session: &InboundMegolmSession, batch: &mut Batch) -> Resul
     Ok(())
 }
 
-pub(super) fn list(account: &Account, room_id: Option<&str>) -> Result<Vec<SessionInfo>> {
-    let mut parts = vec![account.user_id(), account.device_id()];
-    parts.extend(room_id);
-    let records = account.vault().scan::<SessionIn>(INBOUND_SESSIONS, &parts)?;
-    Ok(records
-        .into_iter()
-        .map(|(_, record)| SessionInfo {
-            first_known_index: InboundGroupSession::from_pickle(record.pickle).first_known_index(),
-            room_id: record.room_id,
-            session_id: record.session_id,
-            sender_key: record.sender_key,
-            owner_user_id: record.owner_user_id,
-            authenticated: record.source.is_authenticated(),
-        })
-        .collect())
+/// What is listed of a session.
+pub(super) fn info(
+    account: &Account,
+    room_id: &str,
+    session_id: &str,
+) -> Result<Option<SessionInfo>> {
+    let record = account.vault().read::<SessionIn>(&session_key(account, room_id, session_id))?;
+    Ok(record.map(|record| SessionInfo {
+        first_known_index: InboundGroupSession::from_pickle(record.pickle).first_known_index(),
+        room_id: record.room_id,
+        session_id: record.session_id,
+        sender_key: record.sender_key,
+        owner_user_id: record.owner_user_id,
+        authenticated: record.source.is_authenticated(),
+    }))
 }

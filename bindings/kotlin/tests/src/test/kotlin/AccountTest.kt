@@ -82,6 +82,16 @@ class AccountTest {
             assertEquals(room.inbound.sessionId(), parseList(list).text(0, "session_id"))
         }
         assertEquals("[]", room.bob.account.listSessions("!other:example.org"))
+        assertEquals("[]", room.bob.account.listSessions(after = room.inbound.sessionId(), limit = 5u))
+        assertThrows<E2eeException.InvalidField> { room.bob.account.listSessions(limit = 0u) }
+    }
+
+    @Test
+    fun `its channels are listed page by page`() {
+        val room = InRoom()
+        val channels = parseList(room.bob.account.listChannels(limit = 1u))
+        assertEquals(ALICE, channels.text(0, "user_id"))
+        assertEquals("[]", room.bob.account.listChannels(after = channels.text(0, "identity_key")))
     }
 
     @Test
