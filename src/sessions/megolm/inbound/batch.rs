@@ -13,7 +13,7 @@ use crate::base::json;
 use crate::base::parallel;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
-use crate::store::{Batch, LiveGuard, lock_all};
+use crate::store::{LiveGuard, lock_all};
 
 /// How many events a thread reads in one go.
 const READ_AT_ONCE: usize = 64;
@@ -29,6 +29,8 @@ struct Part<'a> {
     session: &'a InboundMegolmSession,
     state: LiveGuard<'a, InboundState>,
     events: Vec<Placed<Encrypted>>,
+    /// The block of the last one.
+    last_block: Option<[u8; 16]>,
 }
 
 /// What one thread decrypts in one go: events with neighbouring indices of one session.
@@ -52,7 +54,7 @@ impl InboundMegolmSession {
         let (results, mut read) = read_all(events)?;
         let state = self.state()?;
         read.sort_unstable_by_key(|(place, event)| (event.message_index(), *place));
-        finish(&self.account, vec![Part { session: self, state, events: read }], results)
+        finish(&self.account, vec![Part::new(self, state, read)], results)
     }
 }
 
@@ -90,7 +92,7 @@ pub fn decrypt_room_events(
         match state {
             Ok(state) => {
                 session.keep();
-                parts.push(Part { session, state, events });
+                parts.push(Part::new(session, state, events));
             }
             Err(error) => {
                 let error = match error {
@@ -151,7 +153,7 @@ fn finish(
     let mut guard = ReplayGuard::new(account);
     let mut pieces = Vec::new();
     for part in &mut parts {
-        part.cut(count, &mut pieces, &mut guard.batch)?;
+        part.cut(count, &mut pieces, &mut guard)?;
     }
     let opened = parallel::map(pieces, count, Piece::open)?;
     for part in &mut parts {
@@ -161,9 +163,10 @@ fn finish(
     for (place, opened) in opened.into_iter().flatten() {
         put(&mut results, place, opened.and_then(|opened| guard.admit(opened)));
     }
-    guard.commit()?;
+    let mut blocks = guard.commit()?;
     for part in &mut parts {
-        record::note_stored(&mut part.state)?;
+        let last_block = part.last_block.and_then(|block| blocks.remove(&block));
+        record::note_stored(&mut part.state, last_block)?;
     }
     let missing = || E2eeError::panic("an event was lost");
     results.into_iter().map(|result| result.ok_or_else(missing)).collect()
@@ -175,20 +178,29 @@ impl InboundMegolmSession {
     }
 }
 
-impl Part<'_> {
+impl<'a> Part<'a> {
+    fn new(
+        session: &'a InboundMegolmSession,
+        state: LiveGuard<'a, InboundState>,
+        events: Vec<Placed<Encrypted>>,
+    ) -> Self {
+        let last_block = events.last().map(|(_, event)| event.block(&session.uses));
+        Self { session, state, events, last_block }
+    }
+
     /// Cuts the events, which are in the order of their indices, into pieces.
-    fn cut<'a>(
-        &'a mut self,
+    fn cut<'p>(
+        &'p mut self,
         count: usize,
-        pieces: &mut Vec<Piece<'a>>,
-        batch: &mut Batch,
+        pieces: &mut Vec<Piece<'p>>,
+        guard: &mut ReplayGuard<'_>,
     ) -> Result<()> {
         let longest = count
             .div_ceil(parallel::cores().saturating_mul(8))
             .clamp(SHORTEST_PIECE, LONGEST_PIECE);
         let state = self.state.begin_change()?;
-        record::ask_channels(self.session, state, batch)?;
-        let (facts, session) = SessionFacts::of(self.session, state);
+        record::ask_channels(self.session, state, &mut guard.batch)?;
+        let (facts, session) = SessionFacts::of(self.session, state, guard);
         let mut events = std::mem::take(&mut self.events).into_iter().peekable();
         while events.len() > longest {
             let piece = events.by_ref().take(longest).collect();

@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use vodozemac::megolm::{DecryptionError, InboundGroupSession, MegolmMessage};
 
 use super::claims::{Claim, Claims};
-use super::replay::{self, ReplayGuard, Use};
+use super::replay::{self, ReplayGuard};
+use super::uses::{Use, block_key};
 use super::{InboundMegolmSession, InboundState, record};
 use crate::base::identifiers::{check_event_id, check_room_id, check_user_id};
 use crate::base::json::{self, EVENT_LIMIT, Object};
@@ -62,7 +63,7 @@ pub(super) struct Encrypted {
 pub(super) struct Opened {
     pub(super) seen: Use,
     pub(super) message_index: u32,
-    /// Of the replay record.
+    /// Of the block that the index belongs to.
     pub(super) key: RecordKey,
     /// Where an earlier version may have noted the use.
     pub(super) old_key: Option<RecordKey>,
@@ -79,12 +80,13 @@ impl InboundMegolmSession {
         let mut state = self.state()?;
         let opened = state.change_late(|state, _| {
             record::ask_channels(self, state, &mut guard.batch)?;
-            let (facts, session) = SessionFacts::of(self, state);
+            let (facts, session) = SessionFacts::of(self, state, &mut guard);
             facts.open(session, encrypted)
         })?;
+        let block = opened.key.short();
         let event = guard.admit(opened)?;
-        guard.commit()?;
-        record::note_stored(&mut state)?;
+        let block = guard.commit()?.remove(&block);
+        record::note_stored(&mut state, block)?;
         Ok(event)
     }
 }
@@ -121,6 +123,11 @@ impl Encrypted {
         })
     }
 
+    /// The short form of the key of the block that the message belongs to, if it is what it says.
+    pub(super) fn block(&self, uses: &RecordPrefix) -> [u8; 16] {
+        block_key(uses, &self.sender, self.message_index()).short()
+    }
+
     /// The index that the message claims to have.
     pub(super) fn message_index(&self) -> u32 {
         self.message.as_ref().map_or(0, MegolmMessage::message_index)
@@ -150,11 +157,16 @@ pub(super) struct SessionFacts<'a> {
 }
 
 impl<'a> SessionFacts<'a> {
-    /// Takes a state apart into what stays and what moves.
+    /// Takes a state apart into what stays and what moves. The guard gets what the state knows of
+    /// uses, which is what the store holds until the guard commits.
     pub(super) fn of(
         session: &'a InboundMegolmSession,
         state: &'a mut InboundState,
+        guard: &mut ReplayGuard<'_>,
     ) -> (Self, &'a mut InboundGroupSession) {
+        if let Some(block) = state.last_uses.take() {
+            guard.lend(*block);
+        }
         let facts = Self {
             room_id: &session.room_id,
             session_id: &session.session_id,
@@ -224,7 +236,7 @@ impl<'a> SessionFacts<'a> {
                 unauthenticated,
             }),
         };
-        let key = replay::key(self.uses, &encrypted.sender, message_index);
+        let key = block_key(self.uses, &encrypted.sender, message_index);
         let old_key = self.old_uses.map(|uses| replay::old_key(uses, message_index));
         Ok(Opened { seen: encrypted.seen, message_index, key, old_key, event })
     }

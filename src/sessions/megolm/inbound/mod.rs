@@ -8,6 +8,7 @@ mod import;
 mod ratchet;
 mod record;
 mod replay;
+mod uses;
 
 use std::fmt;
 use std::sync::Arc;

@@ -8,6 +8,7 @@ use vodozemac::megolm::{InboundGroupSession, InboundGroupSessionPickle};
 
 use super::claims::{Claim, Claims, Source};
 use super::ratchet::{KnownRatchet, Merged};
+use super::uses::Block;
 use super::{InboundMegolmSession, replay};
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
@@ -22,6 +23,8 @@ pub(super) struct InboundState {
     pub(super) claims: Claims,
     /// Where the uses of its indices are that an earlier version noted, if there may be some.
     pub(super) old_uses: Option<Box<RecordPrefix>>,
+    /// The block of uses that the last message is in, which is what the store holds.
+    pub(super) last_uses: Option<Box<Block>>,
     /// What the account had noted of fingerprints when the channels were asked last.
     fingerprints_asked: Option<u64>,
     /// The channels said something that is not stored yet.
@@ -37,7 +40,14 @@ impl fmt::Debug for InboundState {
 impl InboundState {
     pub(super) fn new(ratchet: KnownRatchet, claim: Claim) -> Self {
         let claims = Claims::of_one(claim);
-        Self { ratchet, claims, old_uses: None, fingerprints_asked: None, has_gained: false }
+        Self {
+            ratchet,
+            claims,
+            old_uses: None,
+            last_uses: None,
+            fingerprints_asked: None,
+            has_gained: false,
+        }
     }
 
     /// With the best of another copy and its claim. Nothing if that is what is stored.
@@ -60,7 +70,14 @@ impl InboundState {
             added => drop(added?),
         }
         let ratchet = ratchet.unwrap_or_else(|| self.ratchet.copy());
-        Ok(Some(Self { ratchet, claims, old_uses, fingerprints_asked: None, has_gained: false }))
+        Ok(Some(Self {
+            ratchet,
+            claims,
+            old_uses,
+            last_uses: None,
+            fingerprints_asked: None,
+            has_gained: false,
+        }))
     }
 }
 
@@ -200,6 +217,7 @@ pub(super) fn load(session: &InboundMegolmSession) -> Result<Option<InboundState
         ratchet: KnownRatchet { session: ratchet, signed_from },
         claims: Claims::from_stored(claims.map(ClaimIn::read).collect::<Result<_>>()?),
         old_uses: (!record.uses_by_sender).then(old_uses),
+        last_uses: None,
         fingerprints_asked: None,
         has_gained: false,
     }))
@@ -256,13 +274,17 @@ pub(super) fn ask_channels(
     if state.has_gained { put(session, state, batch) } else { Ok(()) }
 }
 
-/// What `ask_channels` put into its batch is committed.
-pub(super) fn note_stored(state: &mut LiveGuard<'_, InboundState>) -> Result<()> {
-    if !state.has_gained {
+/// The batch that `ask_channels` put something into is committed, and the block that was in it.
+pub(super) fn note_stored(
+    state: &mut LiveGuard<'_, InboundState>,
+    last_uses: Option<Block>,
+) -> Result<()> {
+    if !state.has_gained && last_uses.is_none() {
         return Ok(());
     }
     state.change(|state| {
         state.has_gained = false;
+        state.last_uses = last_uses.map(Box::new);
         Ok(())
     })
 }

@@ -7,84 +7,77 @@
 //! their senders; those hold for everybody.
 
 use std::collections::HashMap;
-
-use serde::{Deserialize, Serialize};
+use std::collections::hash_map::Entry;
 
 use super::InboundMegolmSession;
 use super::decrypt::{Decrypted, Opened};
-use crate::error::{E2eeError, Result, cut};
+use super::uses::{Block, Use, Uses};
+use crate::error::Result;
 use crate::sessions::account::Account;
 use crate::store::collections::{INBOUND_REPLAYS, INBOUND_USES};
 use crate::store::{Batch, RecordKey, RecordPrefix};
 
-/// The event that used an index.
-#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
-pub(super) struct Use {
-    pub(super) event_id: String,
-    pub(super) origin_server_ts: Option<i64>,
-}
-
-impl Use {
-    /// The event ID decides; timestamps count only if both have one.
-    pub(super) fn check(&self, later: &Self, message_index: u32) -> Result<()> {
-        let same_time = match (self.origin_server_ts, later.origin_server_ts) {
-            (Some(first), Some(second)) => first == second,
-            _ => true,
-        };
-        if self.event_id == later.event_id && same_time {
-            return Ok(());
-        }
-        Err(E2eeError::Replay {
-            detail: "the message index was already used by another event".to_owned(),
-            message_index,
-            event_id: cut(&self.event_id),
-        })
-    }
-}
+/// By the short forms of their records' keys.
+type Blocks = HashMap<[u8; 16], Block>;
 
 /// The check of one call's events, in their order. The locks of their sessions are held meanwhile.
 pub(super) struct ReplayGuard<'a> {
     account: &'a Account,
-    /// What this call has admitted already, by the short form of the record's key.
-    uses: HashMap<[u8; 16], Use>,
+    /// What this call has looked at: each block is read once and written once.
+    blocks: Blocks,
     pub(super) batch: Batch,
 }
 
 impl<'a> ReplayGuard<'a> {
     pub(super) fn new(account: &'a Account) -> Self {
-        Self { account, uses: HashMap::new(), batch: Batch::new() }
+        Self { account, blocks: Blocks::new(), batch: Batch::new() }
+    }
+
+    /// Saves the reading of a block. It must be what the store holds.
+    pub(super) fn lend(&mut self, block: Block) {
+        self.blocks.insert(block.key.short(), block);
     }
 
     /// Refuses an event whose index another one has used (M27).
     pub(super) fn admit(&mut self, opened: Opened) -> Result<Decrypted> {
         let Opened { seen, message_index, key, old_key, event } = opened;
-        if let Some(known) = self.uses.get(&key.short()) {
+        let vault = self.account.vault();
+        let block = match self.blocks.entry(key.short()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let uses = vault.read::<Uses>(&key)?.unwrap_or_default();
+                place.insert(Block { key, uses, has_grown: false })
+            }
+        };
+        if let Some(known) = block.uses.of(message_index) {
             known.check(&seen, message_index)?;
             return Ok(event);
         }
-        let known = match (self.account.vault().read::<Use>(&key)?, old_key) {
-            (None, Some(old_key)) => self.account.vault().read(&old_key)?,
-            (known, _) => known,
-        };
-        match known {
+        match old_key.map(|old_key| vault.read::<Use>(&old_key)).transpose()?.flatten() {
             Some(known) => known.check(&seen, message_index)?,
             None => {
-                self.batch.put(&key, &seen)?;
-                self.uses.insert(key.short(), seen);
+                block.uses.add(message_index, seen);
+                block.has_grown = true;
             }
         }
         Ok(event)
     }
 
-    /// Replay records need no sync: losing one in a power cut loses no key (DESIGN, State). What
-    /// else is in the batch can be found again.
-    pub(super) fn commit(mut self) -> Result<()> {
+    /// Stores what has grown, and gives all blocks back. They need no sync: losing one in a power
+    /// cut loses no key (DESIGN, State). What else is in the batch can be found again.
+    pub(super) fn commit(mut self) -> Result<Blocks> {
+        for block in self.blocks.values_mut() {
+            if std::mem::take(&mut block.has_grown) {
+                self.batch.put(&block.key, &block.uses)?;
+            }
+        }
         self.batch.relaxed();
-        self.account.vault().commit(self.batch)
+        self.account.vault().commit(self.batch)?;
+        Ok(self.blocks)
     }
 }
 
-/// The beginning of the keys of a session's records: hashed once for all its messages.
+/// The beginning of the keys of a session's blocks: hashed once for all its messages.
 pub(super) fn prefix(account: &Account, room_id: &str, session_id: &str) -> RecordPrefix {
     let parts = [account.user_id(), account.device_id(), room_id, session_id];
     account.vault().prefix(INBOUND_USES, &parts)
@@ -93,10 +86,6 @@ pub(super) fn prefix(account: &Account, room_id: &str, session_id: &str) -> Reco
 /// As `prefix`, for what earlier versions have noted.
 pub(super) fn old_prefix(session: &InboundMegolmSession) -> RecordPrefix {
     session.account.vault().prefix(INBOUND_REPLAYS, &parts(session))
-}
-
-pub(super) fn key(uses: &RecordPrefix, sender: &str, message_index: u32) -> RecordKey {
-    uses.under(sender).key(&message_index.to_string())
 }
 
 pub(super) fn old_key(uses: &RecordPrefix, message_index: u32) -> RecordKey {
