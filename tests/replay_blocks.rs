@@ -10,8 +10,9 @@ mod place;
 use std::sync::Arc;
 
 use common::{Device, fails, v};
-use matrixe2ee::{InboundMegolmSession, Store};
+use matrixe2ee::{E2eeError, InboundMegolmSession, Store, typed};
 use place::{Fault, Place};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use vodozemac::megolm::{GroupSession, SessionConfig, SessionKey};
 
@@ -180,6 +181,56 @@ fn after_a_failed_commit_the_store_says_whose_the_index_is() {
             fails(talk.decrypt(BOB, "$x", &contents[0]), "REPLAY");
             fails(talk.decrypt(BOB, "$x", &contents[1]), "REPLAY");
             fails(talk.decrypt(BOB, "$x", &contents[2]), "REPLAY");
+        }
+    }
+}
+
+#[test]
+fn a_unit_of_work_sees_what_it_noted_and_leaves_nothing_behind_if_it_is_dropped() {
+    let (mut talk, place) = (Talk::new(), Place::default());
+    let contents = talk.contents(3);
+    let store = typed::Store::foreign(Arc::new(place.clone()), &KEY).unwrap();
+    let user_id = |text: &str| typed::UserId::read("user_id", text).unwrap();
+    let device_id = typed::DeviceId::read("device_id", "A").unwrap();
+    let account = typed::Account::open(&store, user_id("@alice:a.org"), device_id).unwrap();
+    let account = Arc::new(account);
+    let object = |value: Value| value.as_object().unwrap().clone();
+    let export = object(v(&talk.inbound.export_at(None).unwrap()));
+    for is_committed in [false, true] {
+        let mut tx = account.begin().unwrap();
+        let session =
+            typed::InboundMegolmSession::from_export(&account, &mut tx, &export, None).unwrap();
+        session.decrypt(&mut tx, &object(event(BOB, "$0", &contents[0]))).unwrap();
+        // An event that is refused spoils nothing of what came before it.
+        let refused = session.decrypt(&mut tx, &object(event(BOB, "$x", &contents[0])));
+        fails(refused, "REPLAY"); // SEC-51
+        let list: Vec<Box<RawValue>> = [("$y", 0), ("$1", 1), ("$z", 1), ("$2", 2)]
+            .iter()
+            .map(|(id, at)| serde_json::value::to_raw_value(&event(BOB, id, &contents[*at])))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let list: Vec<&RawValue> = list.iter().map(|event| &**event).collect();
+        let answers = typed::decrypt_room_events(&account, &mut tx, &list).unwrap();
+        let names: Vec<_> =
+            answers.iter().map(|answer| answer.as_ref().err().map(E2eeError::name)).collect();
+        assert_eq!(names, [Some("REPLAY"), None, Some("REPLAY"), None]);
+        let stored = |name: &&place::Name| ["inbound_megolm_session", USES].contains(&&*name.0);
+        assert_eq!(place.records().now.keys().filter(stored).count(), 0);
+        if is_committed {
+            place.take_calls();
+            tx.commit().unwrap();
+            assert_eq!(place.take_calls(), 1);
+            assert_eq!(place.records().now.keys().filter(stored).count(), 2);
+            let mut tx = account.begin().unwrap();
+            for (at, content) in contents.iter().enumerate() {
+                let again = object(event(BOB, &format!("${at}"), content));
+                session.decrypt(&mut tx, &again).unwrap();
+                fails(session.decrypt(&mut tx, &object(event(BOB, "$x", content))), "REPLAY");
+            }
+        } else {
+            drop(tx);
+            let mut tx = account.begin().unwrap();
+            fails(session.decrypt(&mut tx, &object(event(BOB, "$0", &contents[0]))), "NOT_FOUND");
         }
     }
 }

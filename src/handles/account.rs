@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{Store, batch};
-use crate::base::identifiers::{DeviceId, UserId};
+use crate::base::identifiers::{DeviceId, RoomId, UserId};
 use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
 use crate::sessions::account;
@@ -250,7 +250,10 @@ impl Account {
     /// NOT_FOUND (the account was erased).
     pub fn decrypt_room_events(&self, events: &str) -> Result<String> {
         let events: Vec<&RawValue> = json::parse_raw_list("events", events, ARGUMENT_LIMIT)?;
-        batch::events(decrypt_room_events(&self.core, &events)?)
+        let mut tx = self.core.begin()?;
+        let answers = decrypt_room_events(&self.core, &mut tx, &events)?;
+        tx.commit()?;
+        batch::events(answers)
     }
 
     /// The stored inbound sessions, of one room or of all: `[{"room_id", "session_id",
@@ -260,7 +263,8 @@ impl Account {
     /// NEWER_FORMAT.
     #[cfg_attr(feature = "uniffi", uniffi::method(default(room_id = None)))]
     pub fn list_sessions(&self, room_id: Option<String>) -> Result<String> {
-        json::to_text(&list_sessions(&self.core, room_id.as_deref())?)
+        let room_id = room_id.map(|room_id| RoomId::read("room_id", &room_id)).transpose()?;
+        json::to_text(&list_sessions(&self.core, room_id.as_ref())?)
     }
 
     /// Stores sessions that libolm pickled, of all kinds and in any number, as

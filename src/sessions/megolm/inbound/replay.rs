@@ -6,54 +6,26 @@
 //! the owner are refused, nobody looks at what they used. Earlier versions noted uses without
 //! their senders; those hold for everybody.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use super::InboundMegolmSession;
 use super::decrypt::{Decrypted, Opened};
-use super::uses::{Block, Use, Uses};
-use crate::error::Result;
+use super::record::InboundState;
+use super::uses::{Block, Use};
+use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::store::collections::{INBOUND_REPLAYS, INBOUND_USES};
-use crate::store::{Batch, RecordKey, RecordPrefix};
+use crate::store::{RecordKey, RecordPrefix, Records, Transaction};
 
-/// By the short forms of their records' keys.
-type Blocks = HashMap<[u8; 16], Block>;
-
-/// The check of one call's events, in their order. The locks of their sessions are held meanwhile.
-pub(super) struct ReplayGuard<'a> {
-    account: &'a Account,
-    /// What this call has looked at: each block is read once and written once.
-    blocks: Blocks,
-    pub(super) batch: Batch,
-}
-
-impl<'a> ReplayGuard<'a> {
-    pub(super) fn new(account: &'a Account) -> Self {
-        Self { account, blocks: Blocks::new(), batch: Batch::new() }
-    }
-
-    /// Saves the reading of a block. It must be what the store holds.
-    pub(super) fn lend(&mut self, block: Block) {
-        self.blocks.insert(block.key.short(), block);
-    }
-
-    /// Refuses an event whose index another one has used (M27).
-    pub(super) fn admit(&mut self, opened: Opened) -> Result<Decrypted> {
+impl InboundState {
+    /// Refuses an event whose index another one has used (M27). What it notes is stored by
+    /// `store_uses`: events in the order of their indices write each block once.
+    pub(super) fn admit(&mut self, tx: &mut Transaction<'_>, opened: Opened) -> Result<Decrypted> {
         let Opened { seen, message_index, key, old_key, event } = opened;
-        let vault = self.account.vault();
-        let block = match self.blocks.entry(key.short()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let uses = vault.read::<Uses>(&key)?.unwrap_or_default();
-                place.insert(Block { key, uses, has_grown: false })
-            }
-        };
+        let block = self.block(tx, key)?;
         if let Some(known) = block.uses.of(message_index) {
             known.check(&seen, message_index)?;
             return Ok(event);
         }
-        match old_key.map(|old_key| vault.read::<Use>(&old_key)).transpose()?.flatten() {
+        match old_key.map(|old_key| tx.read::<Use>(&old_key)).transpose()?.flatten() {
             Some(known) => known.check(&seen, message_index)?,
             None => {
                 block.uses.add(message_index, seen);
@@ -63,17 +35,24 @@ impl<'a> ReplayGuard<'a> {
         Ok(event)
     }
 
-    /// Stores what has grown, and gives all blocks back. They need no sync: losing one in a power
-    /// cut loses no key (DESIGN, State). What else is in the batch can be found again.
-    pub(super) fn commit(mut self) -> Result<Blocks> {
-        for block in self.blocks.values_mut() {
-            if std::mem::take(&mut block.has_grown) {
-                self.batch.put(&block.key, &block.uses)?;
-            }
+    /// The block of that key, which takes the place of the one before.
+    fn block(&mut self, tx: &mut Transaction<'_>, key: RecordKey) -> Result<&mut Block> {
+        if self.last_uses.as_ref().is_none_or(|block| block.key != key) {
+            let uses = tx.read(&key)?.unwrap_or_default();
+            self.store_uses(tx)?;
+            self.last_uses = Some(Box::new(Block { key, uses, has_grown: false }));
         }
-        self.batch.relaxed();
-        self.account.vault().commit(self.batch)?;
-        Ok(self.blocks)
+        self.last_uses.as_deref_mut().ok_or_else(|| E2eeError::panic("a block was lost"))
+    }
+
+    /// Stores what was noted. That needs no sync: losing it in a power cut loses no key (DESIGN,
+    /// State).
+    pub(super) fn store_uses(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
+        if let Some(block) = self.last_uses.as_mut().filter(|block| block.has_grown) {
+            tx.put_relaxed(&block.key, &block.uses)?;
+            block.has_grown = false;
+        }
+        Ok(())
     }
 }
 
@@ -93,10 +72,12 @@ pub(super) fn old_key(uses: &RecordPrefix, message_index: u32) -> RecordKey {
 }
 
 /// The keys of all replay records of a session.
-pub(super) fn keys(session: &InboundMegolmSession) -> Result<Vec<RecordKey>> {
-    let vault = session.account.vault();
-    let mut keys = vault.scan_keys(INBOUND_USES, &parts(session))?;
-    keys.extend(vault.scan_keys(INBOUND_REPLAYS, &parts(session))?);
+pub(super) fn keys(
+    session: &InboundMegolmSession,
+    records: &Records<'_>,
+) -> Result<Vec<RecordKey>> {
+    let mut keys = records.scan_keys(INBOUND_USES, &parts(session))?;
+    keys.extend(records.scan_keys(INBOUND_REPLAYS, &parts(session))?);
     Ok(keys)
 }
 

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::base::identifiers::EventId;
 use crate::error::{E2eeError, Result, cut};
 use crate::store::{RecordKey, RecordPrefix};
 
@@ -12,7 +13,7 @@ const BLOCK: u32 = 32;
 /// The event that used an index.
 #[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
 pub(super) struct Use {
-    pub(super) event_id: String,
+    pub(super) event_id: EventId,
     pub(super) origin_server_ts: Option<i64>,
 }
 
