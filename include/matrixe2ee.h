@@ -580,7 +580,8 @@ matrixe2ee_status matrixe2ee_store_rekey_with_passphrase(
 /// meanwhile. A damaged record is a problem of its object alone: calls that need
 /// it answer CORRUPT, all others go on. Lists of inbound sessions leave damaged
 /// ones out, which are reported here only. An object that is stored again or erased
-/// is whole again.
+/// is whole again. A damaged inbound_megolm_use record costs up to 32 consecutive
+/// messages of one sender.
 ///
 /// \param out [], or [{"collection": "inbound_megolm_session", "kind": "damaged",
 /// "count": 2}], to be released with matrixe2ee_string_free(): "damaged" records

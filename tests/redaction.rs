@@ -131,11 +131,20 @@ fn show_typed_core(show: &dyn Fn(&str, &dyn Debug)) {
     let needles = needles_of("a room key", &raw.0.session_key().to_bytes());
     let (alice, content) = (Device::new(ALICE, "A"), object(&raw.room_key()));
     let key = alice.identity_key();
-    let inbound = ok(typed::InboundMegolmSession::from_room_key(&account, ALICE, &key, &content));
+    let alice_id = ok(typed::UserId::read("user_id", ALICE));
+    let key = vodozemac::Curve25519PublicKey::from_base64(&key).unwrap();
     let event = object(&bob_reads(&alice, &mut raw));
+    let mut tx = ok(account.begin());
+    let inbound =
+        typed::InboundMegolmSession::from_room_key(&account, &mut tx, alice_id, key, &content);
+    let inbound = ok(inbound);
+    let decrypted = ok(inbound.decrypt(&mut tx, &event));
+    let exported = ok(inbound.export_at(&mut tx, None));
+    show("typed::Transaction", &tx);
+    ok(tx.commit());
     let outbound =
         ok(typed::OutboundMegolmSession::create(&account, ROOM, typed::Settings::default()));
-    let objects: [(&str, &dyn Debug); 7] = [
+    let objects: [(&str, &dyn Debug); 8] = [
         ("typed::Store", &store),
         ("typed::Account", &account),
         ("typed::InboundMegolmSession", &inbound),
@@ -145,7 +154,8 @@ fn show_typed_core(show: &dyn Fn(&str, &dyn Debug)) {
             "typed::SessionInfo",
             &ok(typed::list_sessions(&account, None, typed::Page::new(None, None).unwrap())),
         ),
-        ("typed::Decrypted", &ok(inbound.decrypt(&event))),
+        ("typed::Decrypted", &decrypted),
+        ("typed::ExportedSession", &exported),
     ];
     for (what, object) in objects {
         show(what, object);

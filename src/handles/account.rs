@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{Store, batch};
-use crate::base::identifiers::{DeviceId, UserId};
+use crate::base::identifiers::{DeviceId, RoomId, UserId};
 use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
 use crate::sessions::account::{self, Page};
@@ -250,7 +250,10 @@ impl Account {
     /// NOT_FOUND (the account was erased).
     pub fn decrypt_room_events(&self, events: &str) -> Result<String> {
         let events: Vec<&RawValue> = json::parse_raw_list("events", events, ARGUMENT_LIMIT)?;
-        batch::events(decrypt_room_events(&self.core, &events)?)
+        let mut tx = self.core.begin()?;
+        let answers = decrypt_room_events(&self.core, &mut tx, &events)?;
+        tx.commit()?;
+        batch::events(answers)
     }
 
     /// The stored inbound sessions of one room or of all, in the order of their session IDs (by
@@ -281,7 +284,8 @@ impl Account {
         limit: Option<u32>,
     ) -> Result<String> {
         let page = Page::new(after.as_deref(), limit)?;
-        json::to_text(&list_sessions(&self.core, room_id.as_deref(), page)?)
+        let room_id = room_id.map(|room_id| RoomId::read("room_id", &room_id)).transpose()?;
+        json::to_text(&list_sessions(&self.core, room_id.as_ref(), page)?)
     }
 
     /// The stored Olm channels in the order of their identity keys (by their bytes), in pages:

@@ -5,9 +5,12 @@ use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{Account, OutboundMegolmSession, batch};
+use crate::base::identifiers::{RoomId, UserId};
 use crate::base::json::{self, ARGUMENT_LIMIT, EVENT_LIMIT};
+use crate::base::public_keys;
 use crate::error::Result;
 use crate::sessions::megolm;
+use crate::store::Transaction;
 
 /// The receiving half of a Megolm session: decrypts a room's events and refuses replayed ones.
 ///
@@ -26,6 +29,16 @@ impl fmt::Debug for InboundMegolmSession {
     }
 }
 
+impl InboundMegolmSession {
+    fn begin(&self) -> Result<Transaction<'_>> {
+        self.core.account().begin()
+    }
+}
+
+fn read_sender(user_id: Option<String>) -> Result<Option<UserId>> {
+    user_id.map(|user_id| UserId::read("sender_user_id", &user_id)).transpose()
+}
+
 #[cfg_attr(feature = "uniffi", cfg_eval::cfg_eval, uniffi::export)]
 impl InboundMegolmSession {
     /// The receiving half of our own session, from its current index on: make it before the first
@@ -34,7 +47,9 @@ impl InboundMegolmSession {
     /// Errors: NOT_FOUND, STORE_CLOSED, STORE_IO.
     #[cfg_attr(feature = "uniffi", uniffi::constructor)]
     pub fn from_outbound_session(outbound: &OutboundMegolmSession) -> Result<Arc<Self>> {
-        let core = megolm::InboundMegolmSession::from_outbound_session(&outbound.core)?;
+        let mut tx = outbound.core.account().begin()?;
+        let core = megolm::InboundMegolmSession::from_outbound_session(&outbound.core, &mut tx)?;
+        tx.commit()?;
         Ok(Arc::new(Self { core }))
     }
 
@@ -60,12 +75,17 @@ impl InboundMegolmSession {
         room_key_content: &str,
     ) -> Result<Arc<Self>> {
         let content = json::parse_object("room_key_content", room_key_content, EVENT_LIMIT)?;
+        let sender_user_id = UserId::read("sender_user_id", sender_user_id)?;
+        let sender_key = public_keys::curve25519("sender_key", sender_key)?;
+        let mut tx = account.core.begin()?;
         let core = megolm::InboundMegolmSession::from_room_key(
             &account.core,
+            &mut tx,
             sender_user_id,
             sender_key,
             &content,
         )?;
+        tx.commit()?;
         Ok(Arc::new(Self { core }))
     }
 
@@ -88,11 +108,15 @@ impl InboundMegolmSession {
         sender_user_id: Option<String>,
     ) -> Result<Arc<Self>> {
         let data = json::parse_object("session_data", session_data, EVENT_LIMIT)?;
+        let sender_user_id = read_sender(sender_user_id)?;
+        let mut tx = account.core.begin()?;
         let core = megolm::InboundMegolmSession::from_export(
             &account.core,
+            &mut tx,
             &data,
-            sender_user_id.as_deref(),
+            sender_user_id,
         )?;
+        tx.commit()?;
         Ok(Arc::new(Self { core }))
     }
 
@@ -117,14 +141,20 @@ impl InboundMegolmSession {
         sender_user_id: Option<String>,
     ) -> Result<Arc<Self>> {
         let key = Zeroizing::new(pickle_key);
+        let sender_key = public_keys::curve25519("sender_key", sender_key)?;
+        let sender_user_id = read_sender(sender_user_id)?;
+        let room_id = RoomId::read("room_id", room_id)?;
+        let mut tx = account.core.begin()?;
         let core = megolm::InboundMegolmSession::from_libolm_pickle(
             &account.core,
+            &mut tx,
             room_id,
             sender_key,
             pickle,
             &key,
-            sender_user_id.as_deref(),
+            sender_user_id,
         )?;
+        tx.commit()?;
         Ok(Arc::new(Self { core }))
     }
 
@@ -140,11 +170,15 @@ impl InboundMegolmSession {
         session_id: &str,
         sender_user_id: Option<String>,
     ) -> Result<Arc<Self>> {
+        let room_id = RoomId::read("room_id", room_id)?;
+        let sender_user_id = read_sender(sender_user_id)?;
+        let mut tx = account.core.begin()?;
         let core = megolm::InboundMegolmSession::from_storage(
             &account.core,
+            &mut tx,
             room_id,
             session_id,
-            sender_user_id.as_deref(),
+            sender_user_id,
         )?;
         Ok(Arc::new(Self { core }))
     }
@@ -170,7 +204,10 @@ impl InboundMegolmSession {
     /// TOO_LARGE, STORE_CLOSED, STORE_IO.
     pub fn decrypt(&self, event: &str) -> Result<String> {
         let event = json::parse_event("event", event)?;
-        json::to_text(&self.core.decrypt(&event)?)
+        let mut tx = self.begin()?;
+        let event = self.core.decrypt(&mut tx, &event)?;
+        tx.commit()?;
+        json::to_text(&event)
     }
 
     /// Decrypts a JSON list of events of this session on all cores and with one commit. The
@@ -180,28 +217,31 @@ impl InboundMegolmSession {
     /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO.
     pub fn decrypt_many(&self, events: &str) -> Result<String> {
         let events: Vec<&RawValue> = json::parse_raw_list("events", events, ARGUMENT_LIMIT)?;
-        batch::events(self.core.decrypt_many(&events)?)
+        let mut tx = self.begin()?;
+        let answers = self.core.decrypt_many(&mut tx, &events)?;
+        tx.commit()?;
+        batch::events(answers)
     }
 
     /// The session's ID.
     pub fn session_id(&self) -> Result<String> {
-        self.core.session_id().map(str::to_owned)
+        self.core.session_id(&mut self.begin()?).map(str::to_owned)
     }
 
     /// The identity key of the device that the session came from, or is said to come from.
     /// (`decrypt` says it for each event.)
     pub fn sender_key(&self) -> Result<String> {
-        self.core.sender_key()
+        Ok(self.core.sender_key(&mut self.begin()?)?.to_base64())
     }
 
     /// Whether the key came over Olm from the device of `sender_key`, or is our own.
     pub fn authenticated(&self) -> Result<bool> {
-        self.core.authenticated()
+        self.core.authenticated(&mut self.begin()?)
     }
 
     /// The first message index that can be decrypted.
     pub fn first_known_index(&self) -> Result<u32> {
-        self.core.first_known_index()
+        self.core.first_known_index(&mut self.begin()?)
     }
 
     /// The session data for an export, from `index` on or, with null, from the first known index:
@@ -210,11 +250,14 @@ impl InboundMegolmSession {
     /// Errors: UNKNOWN_INDEX (below the first known one), NOT_FOUND, STORE_CLOSED.
     #[cfg_attr(feature = "uniffi", uniffi::method(default(index = None)))]
     pub fn export_at(&self, index: Option<u32>) -> Result<String> {
-        self.core.export_at(index)
+        let exported = self.core.export_at(&mut self.begin()?, index)?;
+        json::to_text(&exported)
     }
 
     /// Deletes the session, all claims to it and its replay records. Every handle on it answers NOT_FOUND then.
     pub fn erase(&self) -> Result<()> {
-        self.core.erase()
+        let mut tx = self.begin()?;
+        self.core.erase(&mut tx)?;
+        tx.commit()
     }
 }

@@ -105,7 +105,8 @@ impl Store {
     /// That takes a few seconds for each million records; other calls go on meanwhile. A damaged
     /// record is a problem of its object alone: calls that need it answer CORRUPT, all others go
     /// on. Lists of inbound sessions leave damaged ones out, which are reported here only. An
-    /// object that is stored again or erased is whole again.
+    /// object that is stored again or erased is whole again. A damaged `inbound_megolm_use` record
+    /// costs up to 32 consecutive messages of one sender.
     ///
     /// Returns `[]`, or `[{"collection": "inbound_megolm_session", "kind": "damaged", "count": 2}]`:
     /// "damaged" records were altered, put back to an earlier state, or cannot be told from such;

@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::Session;
 
-use crate::base::identifiers::UserId;
+use crate::base::identifiers::{RoomId, UserId};
 use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::libolm_pickles;
-use crate::sessions::megolm::{Arrival, InboundImport, OutboundImport};
+use crate::sessions::megolm::{Arrival, InboundMegolmSession, OutboundImport};
 use crate::sessions::olm::OlmChannel;
 use crate::store::Transaction;
 
@@ -54,10 +54,10 @@ enum Unit {
 }
 
 struct Inbound {
-    room_id: String,
-    sender_key: String,
+    room_id: RoomId,
+    sender_key: Curve25519PublicKey,
     pickle: String,
-    sender_user_id: Option<String>,
+    sender_user_id: Option<UserId>,
 }
 
 struct Outbound {
@@ -186,10 +186,12 @@ fn read_unit(index: usize, item: &RawValue) -> Result<Unit> {
             Ok(Unit::Inbound(
                 index,
                 Inbound {
-                    room_id: text("room_id")?,
-                    sender_key: text("sender_key")?,
+                    room_id: RoomId::read("room_id", json::text(&object, "room_id")?)?,
+                    sender_key: public_keys::curve25519("sender_key", &text("sender_key")?)?,
                     pickle: text("pickle")?,
-                    sender_user_id: sender_user_id.map(str::to_owned),
+                    sender_user_id: sender_user_id
+                        .map(|user_id| UserId::read("sender_user_id", user_id))
+                        .transpose()?,
                 },
             ))
         }
@@ -213,7 +215,6 @@ fn import_chunk(
 ) -> Result<()> {
     let now = account.now_ms()?;
     let mut tx = account.begin_alone()?;
-    let mut inbound = InboundImport::new(account);
     let mut outbound = OutboundImport::new(account, now);
     for unit in units {
         match unit {
@@ -230,18 +231,19 @@ fn import_chunk(
                 }
             }
             Unit::Inbound(index, session) => {
-                let arrival = inbound.add_libolm_pickle(
-                    &session.room_id,
-                    &session.sender_key,
-                    &session.pickle,
+                let Inbound { room_id, sender_key, pickle, sender_user_id } = session;
+                let arrival = InboundMegolmSession::add_libolm_pickle(
+                    account,
+                    &mut tx,
+                    room_id,
+                    sender_key,
+                    &pickle,
                     pickle_key,
-                    session.sender_user_id.as_deref(),
+                    sender_user_id,
                 );
                 match arrival {
                     Ok(arrival) => report.count(arrival),
-                    Err(error) => {
-                        report.fail_pickle(index, error, (&session.pickle, pickle_key))?;
-                    }
+                    Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
                 }
             }
             Unit::Outbound(index, session) => {
@@ -254,7 +256,6 @@ fn import_chunk(
             }
         }
     }
-    inbound.finish(tx.batch())?;
     tx.commit()
 }
 

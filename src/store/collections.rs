@@ -37,7 +37,7 @@ pub(crate) const INBOUND_SESSIONS: &str = "inbound_megolm_session";
 pub(crate) const INBOUND_ROOMS: &str = "inbound_megolm_room";
 /// [user, device, room, session ID, message index]. Only earlier versions wrote it.
 pub(crate) const INBOUND_REPLAYS: &str = "inbound_megolm_replay";
-/// [user, device, room, session ID, sender, message index]: the event that used the index.
+/// [user, device, room, session ID, sender, block]: the events that used the indices of a block.
 pub(crate) const INBOUND_USES: &str = "inbound_megolm_use";
 
 /// [user, device, list]: the sessions of the list, a room or "" for all: [session ID, room].

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use hashlink::LruCache;
 
 /// How many objects of one collection stay, for each account: at most some 50 MB of channels and 10
-/// MB of inbound sessions, in an account that has so many.
+/// MB of inbound sessions, 30 MB if messages of all of them were read, in an account that has so many.
 pub(crate) const KEPT: usize = 10_000;
 
 type Object = Arc<dyn Any + Send + Sync>;

@@ -4,9 +4,10 @@ mod inbound;
 mod outbound;
 mod room_key;
 
-pub(crate) use inbound::{Arrival, InboundImport};
+pub(crate) use inbound::Arrival;
 pub use inbound::{
-    Decrypted, InboundMegolmSession, SessionInfo, decrypt_room_events, list_sessions,
+    Decrypted, ExportedSession, InboundMegolmSession, SessionInfo, decrypt_room_events,
+    list_sessions,
 };
 pub(crate) use outbound::OutboundImport;
 pub use outbound::{OutboundMegolmSession, Settings};

@@ -6,7 +6,7 @@ use vodozemac::megolm::{
 };
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
-use crate::base::identifiers::check_room_id;
+use crate::base::identifiers::RoomId;
 use crate::base::json::{self, Object};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
@@ -27,7 +27,7 @@ const EXPORTED_KEY_LENGTH: usize = 220;
 
 /// A session that came from elsewhere, and what came with it.
 pub(super) struct ReceivedKey {
-    pub(super) room_id: String,
+    pub(super) room_id: RoomId,
     pub(super) session_id: String,
     pub(super) session: InboundGroupSession,
     pub(super) shared_history: bool,
@@ -62,21 +62,18 @@ pub(super) fn read_export(
 
 /// Reads libolm's pickle of an inbound session, which does not say what room it is for.
 pub(super) fn read_libolm_pickle(
-    room_id: &str,
+    room_id: RoomId,
     pickle: &str,
     pickle_key: &[u8],
 ) -> Result<ReceivedKey> {
-    check_room_id("room_id", room_id)?;
     let session = libolm_pickles::inbound_group_session(pickle, pickle_key)?;
     let session_id = session.session_id();
     public_keys::ed25519_bytes("pickle", &session_id)?;
-    let room_id = room_id.to_owned();
     Ok(ReceivedKey { room_id, session_id, session, shared_history: false })
 }
 
 fn received(object: &Object, session: InboundGroupSession) -> Result<ReceivedKey> {
-    let room_id = json::text(object, "room_id")?;
-    check_room_id("room_id", room_id)?;
+    let room_id = RoomId::read("room_id", json::text(object, "room_id")?)?;
     let session_id = session.session_id();
     // The session's ID is its signing key, which must be usable as one (SEC-10). vodozemac has
     // found it on the curve.
@@ -84,7 +81,6 @@ fn received(object: &Object, session: InboundGroupSession) -> Result<ReceivedKey
     if json::text(object, "session_id")? != session_id {
         return Err(E2eeError::mismatched_session_id("the session ID is not the session key's"));
     }
-    let room_id = room_id.to_owned();
     Ok(ReceivedKey { room_id, session_id, session, shared_history: shared_history(object) })
 }
 

@@ -1,4 +1,4 @@
-//! Decrypting many events, on all cores and with one commit.
+//! Decrypting many events, on all cores.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -7,13 +7,12 @@ use serde_json::value::RawValue;
 use vodozemac::megolm::InboundGroupSession;
 
 use super::decrypt::{Decrypted, Encrypted, Opened, SessionFacts};
-use super::replay::ReplayGuard;
 use super::{InboundMegolmSession, InboundState, record};
 use crate::base::json;
 use crate::base::parallel;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
-use crate::store::{Batch, LiveGuard, lock_all};
+use crate::store::{Taken, Transaction};
 
 /// How many events a thread reads in one go.
 const READ_AT_ONCE: usize = 64;
@@ -27,8 +26,11 @@ type Placed<T> = (usize, Box<T>);
 /// The events of one session.
 struct Part<'a> {
     session: &'a InboundMegolmSession,
-    state: LiveGuard<'a, InboundState>,
+    state: Taken<InboundState>,
+    /// In the order of their indices; those with the same index in that of the list.
     events: Vec<Placed<Encrypted>>,
+    /// Into how many pieces they were cut.
+    pieces: usize,
 }
 
 /// What one thread decrypts in one go: events with neighbouring indices of one session.
@@ -45,24 +47,27 @@ enum Ratchet<'a> {
 }
 
 impl InboundMegolmSession {
-    /// Decrypts many events of this session, on all cores and with one commit. The results stand
-    /// in the order of the events; the call itself fails only if the commit does.
-    pub fn decrypt_many(&self, events: &[&RawValue]) -> Result<Vec<Result<Decrypted>>> {
-        let _entered = self.enter()?;
+    /// Decrypts many events of this session, on all cores. The results stand in the order of the
+    /// events; nobody may see them before the transaction is committed.
+    pub fn decrypt_many(
+        &self,
+        tx: &mut Transaction<'_>,
+        events: &[&RawValue],
+    ) -> Result<Vec<Result<Decrypted>>> {
         let (results, mut read) = read_all(events)?;
-        let state = self.state()?;
+        let state = self.take(tx)?;
         read.sort_unstable_by_key(|(place, event)| (event.message_index(), *place));
-        finish(&self.account, vec![Part { session: self, state, events: read }], results)
+        finish(tx, vec![Part { session: self, state, events: read, pieces: 0 }], results)
     }
 }
 
-/// Decrypts events of any rooms and sessions of an account, on all cores and with one commit. The
-/// results stand in the order of the events; the call itself fails only if the commit does.
+/// Decrypts events of any rooms and sessions of an account, on all cores. The results stand in the
+/// order of the events; nobody may see them before the transaction is committed.
 pub fn decrypt_room_events(
     account: &Arc<Account>,
+    tx: &mut Transaction<'_>,
     events: &[&RawValue],
 ) -> Result<Vec<Result<Decrypted>>> {
-    let _entered = account.enter()?;
     let (mut results, mut read) = read_all(events)?;
     read.sort_unstable_by(|(a_place, a), (b_place, b)| {
         compare_sessions(a, b)
@@ -74,8 +79,12 @@ pub fn decrypt_room_events(
         match sessions.last_mut() {
             Some((session, events)) if session.is_of(&event) => events.push((place, event)),
             _ => {
-                let session =
-                    InboundMegolmSession::named(account, &event.room_id, &event.session_id, None);
+                let session = InboundMegolmSession::named(
+                    account,
+                    event.room_id.clone(),
+                    &event.session_id,
+                    None,
+                );
                 sessions.push((Box::new(session), vec![(place, event)]));
             }
         }
@@ -84,13 +93,16 @@ pub fn decrypt_room_events(
     sessions.sort_unstable_by(|(a, _), (b, _)| a.key.cmp(&b.key));
     let (sessions, events): (Vec<_>, Vec<_>) = sessions.into_iter().unzip();
     let mut parts = Vec::with_capacity(sessions.len());
-    let locked =
-        lock_all(account.vault(), &sessions, |session| &*session.shared, |session| session.load())?;
-    for ((session, events), state) in sessions.iter().zip(events).zip(locked) {
+    let taken = tx.take_all(
+        &sessions,
+        |session| &session.shared,
+        |session, records| record::load(session, records),
+    )?;
+    for ((session, events), state) in sessions.iter().zip(events).zip(taken) {
         match state {
             Ok(state) => {
                 session.keep();
-                parts.push(Part { session, state, events });
+                parts.push(Part { session, state, events, pieces: 0 });
             }
             Err(error) => {
                 let error = match error {
@@ -105,7 +117,7 @@ pub fn decrypt_room_events(
             }
         }
     }
-    finish(account, parts, results)
+    finish(tx, parts, results)
 }
 
 type Results = Vec<Option<Result<Decrypted>>>;
@@ -141,29 +153,27 @@ fn read_all(events: &[&RawValue]) -> Result<(Results, Vec<Placed<Encrypted>>)> {
     Ok((results, encrypted))
 }
 
-/// Decrypts on all cores, checks for replays in the order of the list, and commits.
+/// Decrypts on all cores, and checks for replays in the order of the list.
 fn finish(
-    account: &Account,
+    tx: &mut Transaction<'_>,
     mut parts: Vec<Part<'_>>,
     mut results: Results,
 ) -> Result<Vec<Result<Decrypted>>> {
     let count = parts.iter().map(|part| part.events.len()).sum();
-    let mut guard = ReplayGuard::new(account);
     let mut pieces = Vec::new();
     for part in &mut parts {
-        part.cut(count, &mut pieces, &mut guard.batch)?;
+        part.cut(count, &mut pieces, tx)?;
     }
-    let opened = parallel::map(pieces, count, Piece::open)?;
+    let mut opened = parallel::map(pieces, count, Piece::open)?.into_iter();
     for part in &mut parts {
         part.state.finish_change();
-    }
-    // Those with the same index stand in the order of the list.
-    for (place, opened) in opened.into_iter().flatten() {
-        put(&mut results, place, opened.and_then(|opened| guard.admit(opened)));
-    }
-    guard.commit()?;
-    for part in &mut parts {
-        record::note_stored(&mut part.state)?;
+        part.state.change(|state| {
+            for (place, opened) in opened.by_ref().take(part.pieces).flatten() {
+                put(&mut results, place, opened.and_then(|opened| state.admit(tx, opened)));
+            }
+            state.has_gained = false;
+            state.store_uses(tx)
+        })?;
     }
     let missing = || E2eeError::panic("an event was lost");
     results.into_iter().map(|result| result.ok_or_else(missing)).collect()
@@ -176,27 +186,29 @@ impl InboundMegolmSession {
 }
 
 impl Part<'_> {
-    /// Cuts the events, which are in the order of their indices, into pieces.
+    /// Cuts the events into pieces, and begins the change of the state.
     fn cut<'a>(
         &'a mut self,
         count: usize,
         pieces: &mut Vec<Piece<'a>>,
-        batch: &mut Batch,
+        tx: &mut Transaction<'_>,
     ) -> Result<()> {
         let longest = count
             .div_ceil(parallel::cores().saturating_mul(8))
             .clamp(SHORTEST_PIECE, LONGEST_PIECE);
         let state = self.state.begin_change()?;
-        record::ask_channels(self.session, state, batch)?;
+        record::ask_channels(self.session, state, tx)?;
         let (facts, session) = SessionFacts::of(self.session, state);
         let mut events = std::mem::take(&mut self.events).into_iter().peekable();
         while events.len() > longest {
             let piece = events.by_ref().take(longest).collect();
             let copy = Box::new(InboundGroupSession::from_pickle(session.pickle()));
             pieces.push(Piece { facts, session: Ratchet::Copy(copy), events: piece });
+            self.pieces = self.pieces.saturating_add(1);
         }
         // The last ones move the live ratchet: the next events will probably come after them.
         pieces.push(Piece { facts, session: Ratchet::Own(session), events: events.collect() });
+        self.pieces = self.pieces.saturating_add(1);
         Ok(())
     }
 }

@@ -12,6 +12,7 @@
 use serde::{Deserialize, Serialize};
 use vodozemac::Curve25519PublicKey;
 
+use crate::base::identifiers::UserId;
 use crate::error::{E2eeError, Result};
 use crate::sessions::olm::{Fingerprint, FingerprintKey, FingerprintStatus};
 
@@ -41,7 +42,7 @@ pub(super) struct Claim {
     pub(super) source: Source,
     pub(super) sender_key: Curve25519PublicKey,
     /// `None` if nobody says.
-    pub(super) owner_user_id: Option<Box<str>>,
+    pub(super) owner_user_id: Option<UserId>,
     /// Known from the channel with the device, or named by an export.
     pub(super) fingerprint_key: Option<FingerprintKey>,
     /// What was known of the device. Nothing of one that did not send the key itself.

@@ -7,14 +7,15 @@ use serde_json::value::RawValue;
 use vodozemac::megolm::{DecryptionError, InboundGroupSession, MegolmMessage};
 
 use super::claims::{Claim, Claims};
-use super::replay::{self, ReplayGuard, Use};
+use super::replay;
+use super::uses::{Use, block_key};
 use super::{InboundMegolmSession, InboundState, record};
-use crate::base::identifiers::{check_event_id, check_room_id, check_user_id};
+use crate::base::identifiers::{EventId, RoomId, UserId};
 use crate::base::json::{self, EVENT_LIMIT, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
 use crate::sessions::olm::FingerprintStatus;
-use crate::store::{RecordKey, RecordPrefix};
+use crate::store::{RecordKey, RecordPrefix, Transaction};
 
 /// A decrypted event.
 #[derive(serde::Serialize)]
@@ -23,7 +24,7 @@ pub struct Decrypted {
     event_type: String,
     /// As text: `0,` is two bytes there and 64 as a value, and a batch may hold very many.
     content: Box<RawValue>,
-    room_id: String,
+    room_id: RoomId,
     matrixe2ee: Box<Facts>,
 }
 
@@ -50,8 +51,8 @@ struct Facts {
 /// An event before its decryption.
 pub(super) struct Encrypted {
     seen: Use,
-    sender: String,
-    pub(super) room_id: String,
+    sender: UserId,
+    pub(super) room_id: RoomId,
     pub(super) session_id: String,
     /// `None` if the ciphertext is none.
     message: Option<MegolmMessage>,
@@ -62,7 +63,7 @@ pub(super) struct Encrypted {
 pub(super) struct Opened {
     pub(super) seen: Use,
     pub(super) message_index: u32,
-    /// Of the replay record.
+    /// Of the block that the index belongs to.
     pub(super) key: RecordKey,
     /// Where an earlier version may have noted the use.
     pub(super) old_key: Option<RecordKey>,
@@ -70,21 +71,22 @@ pub(super) struct Opened {
 }
 
 impl InboundMegolmSession {
-    /// Decrypts an event and records which event used its message index; the record is committed
-    /// before the plaintext is returned.
-    pub fn decrypt(&self, event: &Object) -> Result<Decrypted> {
-        let _entered = self.enter()?;
+    /// Decrypts an event and notes which event used its message index. Nobody may see the plaintext
+    /// before the transaction is committed.
+    pub fn decrypt(&self, tx: &mut Transaction<'_>, event: &Object) -> Result<Decrypted> {
         let encrypted = Encrypted::read(event)?;
-        let mut guard = ReplayGuard::new(&self.account);
-        let mut state = self.state()?;
-        let opened = state.change_late(|state, _| {
-            record::ask_channels(self, state, &mut guard.batch)?;
+        let mut state = self.take(tx)?;
+        // What is refused changes nothing that is stored.
+        let event = state.try_change(|state| {
+            record::ask_channels(self, state, tx)?;
             let (facts, session) = SessionFacts::of(self, state);
-            facts.open(session, encrypted)
+            let opened = facts.open(session, encrypted)?;
+            state.admit(tx, opened)
         })?;
-        let event = guard.admit(opened)?;
-        guard.commit()?;
-        record::note_stored(&mut state)?;
+        state.change(|state| {
+            state.has_gained = false;
+            state.store_uses(tx)
+        })?;
         Ok(event)
     }
 }
@@ -95,9 +97,9 @@ impl Encrypted {
         let event_id = json::text(event, "event_id")?;
         let sender = json::text(event, "sender")?;
         let room_id = json::text(event, "room_id")?;
-        check_event_id("event_id", event_id)?;
-        check_user_id("sender", sender)?;
-        check_room_id("room_id", room_id)?;
+        let event_id = EventId::read("event_id", event_id)?;
+        let sender = UserId::read("sender", sender)?;
+        let room_id = RoomId::read("room_id", room_id)?;
         // Whatever is no time says nothing of the event, as if it were absent.
         let origin_server_ts = event.get("origin_server_ts").and_then(Value::as_i64);
         let content = read_content(event)?;
@@ -110,9 +112,9 @@ impl Encrypted {
         let session_id = json::text(content, "session_id")?;
         let ciphertext = json::text(content, "ciphertext")?;
         Ok(Self {
-            seen: Use { event_id: event_id.to_owned(), origin_server_ts },
-            sender: sender.to_owned(),
-            room_id: room_id.to_owned(),
+            seen: Use { event_id, origin_server_ts },
+            sender,
+            room_id,
             session_id: session_id.to_owned(),
             message: json::decode_base64("ciphertext", ciphertext)
                 .ok()
@@ -142,7 +144,7 @@ fn read_content(event: &Object) -> Result<&Object> {
 /// What is the same for all events of a session.
 #[derive(Clone, Copy)]
 pub(super) struct SessionFacts<'a> {
-    room_id: &'a str,
+    room_id: &'a RoomId,
     session_id: &'a str,
     claims: &'a Claims,
     uses: &'a RecordPrefix,
@@ -167,7 +169,7 @@ impl<'a> SessionFacts<'a> {
 
     /// Checks the cleartext against the session.
     fn check(&self, encrypted: &Encrypted) -> Result<()> {
-        if encrypted.room_id != self.room_id {
+        if encrypted.room_id != *self.room_id {
             return Err(E2eeError::wrong_room("the event is of another room than the session"));
         }
         if encrypted.session_id != self.session_id {
@@ -194,7 +196,7 @@ impl<'a> SessionFacts<'a> {
         let text = std::str::from_utf8(&plaintext)
             .map_err(|_| E2eeError::invalid_message("the plaintext is not UTF-8"))?;
         let mut object = json::parse_object("the plaintext", text, EVENT_LIMIT).map_err(discard)?;
-        if json::text(&object, "room_id").map_err(discard)? != self.room_id {
+        if json::text(&object, "room_id").map_err(discard)? != self.room_id.as_str() {
             return Err(E2eeError::wrong_room("the plaintext is of another room than the event"));
         }
         let event_type = json::text(&object, "type").map_err(discard)?.to_owned();
@@ -224,7 +226,7 @@ impl<'a> SessionFacts<'a> {
                 unauthenticated,
             }),
         };
-        let key = replay::key(self.uses, &encrypted.sender, message_index);
+        let key = block_key(self.uses, &encrypted.sender, message_index);
         let old_key = self.old_uses.map(|uses| replay::old_key(uses, message_index));
         Ok(Opened { seen: encrypted.seen, message_index, key, old_key, event })
     }

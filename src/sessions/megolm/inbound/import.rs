@@ -1,7 +1,6 @@
 //! Where inbound sessions come from; a second copy of one is merged with the first
 //! (M22, M23, D4, SEC-43 to 46).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vodozemac::Curve25519PublicKey;
@@ -11,26 +10,37 @@ use super::InboundMegolmSession;
 use super::claims::{Claim, Source};
 use super::ratchet::KnownRatchet;
 use super::record::{self, InboundState};
-use crate::base::identifiers::check_user_id;
+use crate::base::identifiers::{RoomId, UserId};
 use crate::base::json::Object;
-use crate::base::public_keys;
-use crate::error::{E2eeError, Result};
+use crate::error::Result;
 use crate::sessions::account::Account;
 use crate::sessions::megolm::outbound::OutboundMegolmSession;
 use crate::sessions::megolm::room_key::{self, ReceivedKey};
 use crate::sessions::olm::{Fingerprint, FingerprintKey, known_fingerprint};
-use crate::store::{Batch, Records};
+use crate::store::Transaction;
+
+/// What became of a key that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    New,
+    /// The session was stored, and has gained from it.
+    Merged,
+    /// The session was stored, and stays as it is.
+    Known,
+}
 
 impl InboundMegolmSession {
     /// The receiving half of our own session, from its current index on: make it before the
     /// first encryption to be able to read all of it (M22).
-    pub fn from_outbound_session(outbound: &OutboundMegolmSession) -> Result<Self> {
+    pub fn from_outbound_session(
+        outbound: &OutboundMegolmSession,
+        tx: &mut Transaction<'_>,
+    ) -> Result<Self> {
         let account = outbound.account();
-        let _entered = account.enter()?;
         let key = outbound.session_key()?;
         let session = InboundGroupSession::new(&key, SessionConfig::version_1());
         let received = ReceivedKey {
-            room_id: outbound.room_id().to_owned(),
+            room_id: RoomId::read("room_id", outbound.room_id())?,
             session_id: session.session_id(),
             session,
             shared_history: outbound.shares_history()?,
@@ -38,38 +48,32 @@ impl InboundMegolmSession {
         let origin = Origin {
             source: Source::OwnOutbound,
             sender_key: *account.identity_public_key(),
-            owner_user_id: Some(account.user_id().into()),
+            owner_user_id: Some(UserId::read("user_id", account.user_id())?),
             fingerprint: Fingerprint::DeviceKeys((*account.fingerprint_key()).into()),
             claimed_fingerprint: None,
         };
-        Self::store(account, received, origin)
+        Self::store(account, tx, received, origin)
     }
 
     /// A session from the content of `m.room_key`, which must have come over Olm from this
     /// sender; merged with what is stored (D4).
     pub fn from_room_key(
         account: &Arc<Account>,
-        sender_user_id: &str,
-        sender_key: &str,
+        tx: &mut Transaction<'_>,
+        sender_user_id: UserId,
+        sender_key: Curve25519PublicKey,
         content: &Object,
     ) -> Result<Self> {
-        let _entered = account.enter()?;
-        check_user_id("sender_user_id", sender_user_id)?;
-        let sender_key = public_keys::curve25519("sender_key", sender_key)?;
         let received = room_key::read_room_key(content)?;
+        let fingerprint = known_fingerprint(account, tx.records(), &sender_user_id, sender_key)?;
         let origin = Origin {
             source: Source::Direct,
             sender_key,
-            owner_user_id: Some(sender_user_id.into()),
-            fingerprint: known_fingerprint(
-                account,
-                &Records::of(account.vault()),
-                sender_user_id,
-                sender_key,
-            )?,
+            owner_user_id: Some(sender_user_id),
+            fingerprint,
             claimed_fingerprint: None,
         };
-        Self::store(account, received, origin)
+        Self::store(account, tx, received, origin)
     }
 
     /// A session from exported session data. An export proves nothing of its origin: the session
@@ -77,15 +81,14 @@ impl InboundMegolmSession {
     /// what is stored.
     pub fn from_export(
         account: &Arc<Account>,
+        tx: &mut Transaction<'_>,
         session_data: &Object,
-        sender_user_id: Option<&str>,
+        sender_user_id: Option<UserId>,
     ) -> Result<Self> {
-        let _entered = account.enter()?;
         let (received, sender_key, claimed) = room_key::read_export(session_data)?;
         let claimed_fingerprint = claimed.map(FingerprintKey::from);
-        let origin =
-            Origin { claimed_fingerprint, ..Origin::unproven(sender_key, sender_user_id)? };
-        Self::store(account, received, origin)
+        let origin = Origin { claimed_fingerprint, ..Origin::unproven(sender_key, sender_user_id) };
+        Self::store(account, tx, received, origin)
     }
 
     /// A session that libolm pickled. A pickle proves nothing of its origin: the session counts as
@@ -93,124 +96,68 @@ impl InboundMegolmSession {
     /// stored.
     pub fn from_libolm_pickle(
         account: &Arc<Account>,
-        room_id: &str,
-        sender_key: &str,
+        tx: &mut Transaction<'_>,
+        room_id: RoomId,
+        sender_key: Curve25519PublicKey,
         pickle: &str,
         pickle_key: &[u8],
-        sender_user_id: Option<&str>,
+        sender_user_id: Option<UserId>,
     ) -> Result<Self> {
-        let _entered = account.enter()?;
-        let origin = Origin::of_pickle(sender_key, sender_user_id)?;
         let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
-        Self::store(account, received, origin)
+        Self::store(account, tx, received, Origin::unproven(sender_key, sender_user_id))
     }
 
-    fn store(account: &Arc<Account>, received: ReceivedKey, origin: Origin) -> Result<Self> {
-        let (room_id, session_id) = (received.room_id.clone(), received.session_id.clone());
-        let owner = origin.owner_user_id.clone();
-        let named = || Self::named(account, &room_id, &session_id, owner.as_deref());
-        let mut inbound = named();
-        let mut arriving = Some(origin.into_claim(received));
-        loop {
-            match inbound.take_in(&mut arriving) {
-                // Erased at this moment: it is forgotten by now, and made anew.
-                Err(E2eeError::NotFound { .. }) if inbound.shared.is_erased() => inbound = named(),
-                result => {
-                    result?;
-                    inbound.keep();
-                    return Ok(inbound);
-                }
-            }
-        }
+    /// As `from_libolm_pickle`, for one of many sessions, of which none stays in memory.
+    pub(crate) fn add_libolm_pickle(
+        account: &Arc<Account>,
+        tx: &mut Transaction<'_>,
+        room_id: RoomId,
+        sender_key: Curve25519PublicKey,
+        pickle: &str,
+        pickle_key: &[u8],
+        sender_user_id: Option<UserId>,
+    ) -> Result<Arrival> {
+        let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
+        let origin = Origin::unproven(sender_key, sender_user_id);
+        Ok(Self::take_in(account, tx, received, origin)?.1)
     }
 
-    /// Creates the session from what arrives, or merges that with what is stored.
-    fn take_in(&self, arriving: &mut Option<(KnownRatchet, Claim)>) -> Result<()> {
-        let mut take = || arriving.take().ok_or_else(|| E2eeError::panic("a key was lost"));
-        let created = self.shared.create(
-            || self.load(),
-            || {
-                let (ratchet, claim) = take()?;
-                let state = InboundState::new(ratchet, claim);
-                self.commit(&state)?;
-                Ok(state)
-            },
-        );
-        let Err(E2eeError::AlreadyExists { .. }) = created else { return created };
-        let mut stored = self.state()?;
-        let (ratchet, claim) = take()?;
-        let Some(merged) = stored.merged(ratchet, claim)? else { return Ok(()) };
+    fn store(
+        account: &Arc<Account>,
+        tx: &mut Transaction<'_>,
+        received: ReceivedKey,
+        origin: Origin,
+    ) -> Result<Self> {
+        let (session, _) = Self::take_in(account, tx, received, origin)?;
+        let (account, key, shared) = (account.clone(), session.key.clone(), session.shared.clone());
+        tx.after_commit(move || account.children().keep(&key, &shared));
+        Ok(session)
+    }
+
+    /// Makes the session of what arrives, or merges that with what is stored. If it is refused,
+    /// nothing is changed.
+    fn take_in(
+        account: &Arc<Account>,
+        tx: &mut Transaction<'_>,
+        received: ReceivedKey,
+        origin: Origin,
+    ) -> Result<(Self, Arrival)> {
+        let (session, stored) = Self::find(account, tx, &received, origin.owner_user_id.as_ref())?;
+        let (ratchet, claim) = origin.into_claim(received);
+        let Some(mut stored) = stored else {
+            let state = InboundState::new(ratchet, claim);
+            record::put(&session, &state, tx)?;
+            tx.create(&session.shared, state)?;
+            return Ok((session, Arrival::New));
+        };
+        let Some(merged) = stored.merged(ratchet, claim)? else {
+            return Ok((session, Arrival::Known));
+        };
         stored.change(|state| {
             *state = merged;
-            self.commit(state)
-        })
-    }
-
-    fn commit(&self, state: &InboundState) -> Result<()> {
-        let mut batch = Batch::new();
-        record::put(self, state, &mut batch)?;
-        self.account.vault().commit(batch)
-    }
-}
-
-/// How one of many sessions arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Arrival {
-    New,
-    /// It was stored, and has gained from it.
-    Merged,
-    /// It was stored, and stays as it is.
-    Known,
-}
-
-/// Many sessions on their way into one batch, for a caller that has entered the account alone.
-pub(crate) struct InboundImport<'a> {
-    account: &'a Arc<Account>,
-    /// By room and session ID. Not written before `finish`, so that each is written once.
-    sessions: BTreeMap<(String, String), (InboundMegolmSession, InboundState)>,
-}
-
-impl<'a> InboundImport<'a> {
-    pub(crate) fn new(account: &'a Arc<Account>) -> Self {
-        Self { account, sessions: BTreeMap::new() }
-    }
-
-    /// As `InboundMegolmSession::from_libolm_pickle`.
-    pub(crate) fn add_libolm_pickle(
-        &mut self,
-        room_id: &str,
-        sender_key: &str,
-        pickle: &str,
-        pickle_key: &[u8],
-        sender_user_id: Option<&str>,
-    ) -> Result<Arrival> {
-        let origin = Origin::of_pickle(sender_key, sender_user_id)?;
-        let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
-        let name = (received.room_id.clone(), received.session_id.clone());
-        let (ratchet, claim) = origin.into_claim(received);
-        if let Some((_, state)) = self.sessions.get_mut(&name) {
-            let Some(merged) = state.merged(ratchet, claim)? else { return Ok(Arrival::Known) };
-            *state = merged;
-            return Ok(Arrival::Merged);
-        }
-        let inbound = InboundMegolmSession::named(self.account, &name.0, &name.1, None);
-        let (arrival, state) = match inbound.load()? {
-            None => (Arrival::New, InboundState::new(ratchet, claim)),
-            Some(stored) => match stored.merged(ratchet, claim)? {
-                None => return Ok(Arrival::Known),
-                Some(merged) => (Arrival::Merged, merged),
-            },
-        };
-        self.sessions.insert(name, (inbound, state));
-        Ok(arrival)
-    }
-
-    pub(crate) fn finish(self, batch: &mut Batch) -> Result<()> {
-        for (inbound, state) in self.sessions.values() {
-            inbound.shared.unload()?;
-            record::put(inbound, state, batch)?;
-        }
-        Ok(())
+            record::put(&session, state, tx)
+        })?;
+        Ok((session, Arrival::Merged))
     }
 }
 
@@ -218,7 +165,7 @@ impl<'a> InboundImport<'a> {
 struct Origin {
     source: Source,
     sender_key: Curve25519PublicKey,
-    owner_user_id: Option<Box<str>>,
+    owner_user_id: Option<UserId>,
     fingerprint: Fingerprint,
     /// What an export says of the sender.
     claimed_fingerprint: Option<FingerprintKey>,
@@ -226,21 +173,14 @@ struct Origin {
 
 impl Origin {
     /// What proves nothing of its origin; the owner is whom the caller names, if anybody.
-    fn unproven(sender_key: Curve25519PublicKey, sender_user_id: Option<&str>) -> Result<Self> {
-        if let Some(user_id) = sender_user_id {
-            check_user_id("sender_user_id", user_id)?;
-        }
-        Ok(Self {
+    fn unproven(sender_key: Curve25519PublicKey, sender_user_id: Option<UserId>) -> Self {
+        Self {
             source: Source::Export,
             sender_key,
-            owner_user_id: sender_user_id.map(Box::from),
+            owner_user_id: sender_user_id,
             fingerprint: Fingerprint::Unknown,
             claimed_fingerprint: None,
-        })
-    }
-
-    fn of_pickle(sender_key: &str, sender_user_id: Option<&str>) -> Result<Self> {
-        Self::unproven(public_keys::curve25519("sender_key", sender_key)?, sender_user_id)
+        }
     }
 
     fn into_claim(self, received: ReceivedKey) -> (KnownRatchet, Claim) {

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::InboundMegolmSession;
 use super::record;
-use crate::base::identifiers::check_room_id;
+use crate::base::identifiers::{RoomId, UserId};
 use crate::error::Result;
 use crate::sessions::account::{Account, Page};
-use crate::store::Batch;
 use crate::store::collections::INBOUND_LISTS;
+use crate::store::{Batch, Transaction};
 
 /// The list of all sessions: [session ID, room]. Those of the rooms are under the rooms' IDs and
 /// have the sessions' IDs.
@@ -25,7 +25,7 @@ pub struct SessionInfo {
     pub sender_key: String,
     /// The user who owns it, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub owner_user_id: Option<String>,
+    pub owner_user_id: Option<UserId>,
     /// The first message index that can be decrypted.
     pub first_known_index: u32,
     /// Whether the key came over Olm from the device of `sender_key`, or is our own.
@@ -40,8 +40,8 @@ struct Names {
 }
 
 /// Puts a session into the lists, with the commit of its record.
-pub(super) fn note(session: &InboundMegolmSession, batch: &mut Batch) {
-    note_names(&session.account, &session.room_id, &session.session_id, batch);
+pub(super) fn note(session: &InboundMegolmSession, tx: &mut Transaction<'_>) {
+    note_names(&session.account, &session.room_id, &session.session_id, tx.batch());
 }
 
 fn note_names(account: &Account, room_id: &str, session_id: &str, batch: &mut Batch) {
@@ -50,10 +50,10 @@ fn note_names(account: &Account, room_id: &str, session_id: &str, batch: &mut Ba
 }
 
 /// Takes a session out of the lists, with the commit that deletes its record.
-pub(super) fn unnote(session: &InboundMegolmSession, batch: &mut Batch) {
+pub(super) fn unnote(session: &InboundMegolmSession, tx: &mut Transaction<'_>) {
     let InboundMegolmSession { account, room_id, session_id, .. } = session;
-    batch.unnote(&account.list(INBOUND_LISTS, ALL), &[session_id, room_id]);
-    batch.unnote(&account.list(INBOUND_LISTS, room_id), &[session_id]);
+    tx.unnote(&account.list(INBOUND_LISTS, ALL), &[session_id, room_id]);
+    tx.unnote(&account.list(INBOUND_LISTS, room_id), &[session_id]);
 }
 
 /// The stored inbound sessions of an account, of one room or of all, in the order of their IDs: each
@@ -63,16 +63,14 @@ pub(super) fn unnote(session: &InboundMegolmSession, batch: &mut Batch) {
 /// between pages: they are as much longer.
 pub fn list_sessions(
     account: &Account,
-    room_id: Option<&str>,
+    room_id: Option<&RoomId>,
     page: Page<'_>,
 ) -> Result<Vec<SessionInfo>> {
-    let _entered = account.enter()?;
-    if let Some(room_id) = room_id {
-        check_room_id("room_id", room_id)?;
-    }
+    let _access = account.enter()?;
     let note = |Names { room_id, session_id }, batch: &mut Batch| {
         note_names(account, &room_id, &session_id, batch);
     };
+    let room_id = room_id.map(RoomId::as_str);
     let list = room_id.unwrap_or(ALL);
     account.page_of_list(INBOUND_LISTS, list, page, note, |session_id, room| {
         record::info(account, room_id.unwrap_or(room), session_id)

@@ -9,22 +9,25 @@ mod list;
 mod ratchet;
 mod record;
 mod replay;
+mod uses;
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::base::identifiers::{check_room_id, check_user_id};
-use crate::base::json;
+use vodozemac::Curve25519PublicKey;
+
+use crate::base::identifiers::{RoomId, UserId};
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
+use crate::sessions::megolm::room_key::ReceivedKey;
 use crate::sessions::olm::FingerprintKey;
-use crate::store::{Access, Batch, Live, LiveGuard, RecordKey, RecordPrefix};
+use crate::store::{Live, RecordKey, RecordPrefix, Taken, Transaction};
 
 pub use batch::decrypt_room_events;
 use claims::Claim;
 pub use decrypt::Decrypted;
-pub(crate) use import::{Arrival, InboundImport};
+pub(crate) use import::Arrival;
 pub use list::{SessionInfo, list_sessions};
 use record::InboundState;
 
@@ -35,10 +38,10 @@ use record::InboundState;
 /// their sender, with any handle.
 pub struct InboundMegolmSession {
     account: Arc<Account>,
-    room_id: String,
+    room_id: RoomId,
     session_id: String,
     /// Whose claim to show, if there is one of that user.
-    opened_for: Option<Box<str>>,
+    opened_for: Option<UserId>,
     key: RecordKey,
     uses: RecordPrefix,
     shared: Arc<Live<InboundState>>,
@@ -50,15 +53,15 @@ impl fmt::Debug for InboundMegolmSession {
     }
 }
 
-/// Session data as key exports and backups carry it.
+/// Session data as key exports and backups carry it. It holds the room key.
 #[derive(serde::Serialize)]
-struct Exported<'a> {
+pub struct ExportedSession {
     algorithm: &'static str,
-    forwarding_curve25519_key_chain: [&'a str; 0],
-    room_id: &'a str,
+    forwarding_curve25519_key_chain: [String; 0],
+    room_id: RoomId,
     sender_claimed_keys: ClaimedKeys,
     sender_key: String,
-    session_id: &'a str,
+    session_id: String,
     session_key: zeroize::Zeroizing<String>,
     shared_history: bool,
 }
@@ -69,55 +72,71 @@ struct ClaimedKeys {
     ed25519: Option<String>,
 }
 
+impl fmt::Debug for ExportedSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExportedSession").finish_non_exhaustive()
+    }
+}
+
 impl InboundMegolmSession {
     /// Opens a stored session. With a sender, one whose events that user cannot have sent counts as
     /// absent.
     pub fn from_storage(
         account: &Arc<Account>,
-        room_id: &str,
+        tx: &mut Transaction<'_>,
+        room_id: RoomId,
         session_id: &str,
-        sender_user_id: Option<&str>,
+        sender_user_id: Option<UserId>,
     ) -> Result<Self> {
-        let _entered = account.enter()?;
-        check_room_id("room_id", room_id)?;
-        if let Some(user_id) = sender_user_id {
-            check_user_id("sender_user_id", user_id)?;
-        }
         let session = Self::named(account, room_id, session_id, sender_user_id);
-        let state = session.state()?;
-        if sender_user_id.is_some_and(|sender| state.claims.of(sender).is_err()) {
+        let state = session.take(tx)?;
+        if session.opened_for.as_ref().is_some_and(|sender| state.claims.of(sender).is_err()) {
             return Err(E2eeError::not_found("the session belongs to another user"));
         }
-        drop(state);
         session.keep();
         Ok(session)
     }
 
+    /// Names a session, without looking whether it exists.
     fn named(
         account: &Arc<Account>,
-        room_id: &str,
+        room_id: RoomId,
         session_id: &str,
-        opened_for: Option<&str>,
+        opened_for: Option<UserId>,
     ) -> Self {
-        let key = record::session_key(account, room_id, session_id);
+        let key = record::session_key(account, &room_id, session_id);
         let shared = account.children().get_or_insert(&key, Live::new);
         Self {
             account: Arc::clone(account),
-            room_id: room_id.to_owned(),
+            uses: replay::prefix(account, &room_id, session_id),
+            room_id,
             session_id: session_id.to_owned(),
-            opened_for: opened_for.map(Box::from),
+            opened_for,
             key,
-            uses: replay::prefix(account, room_id, session_id),
             shared,
         }
     }
 
-    fn load(&self) -> Result<Option<InboundState>> {
-        record::load(self)
+    /// Names the session of a key and takes its state, if there is one.
+    fn find(
+        account: &Arc<Account>,
+        tx: &mut Transaction<'_>,
+        key: &ReceivedKey,
+        opened_for: Option<&UserId>,
+    ) -> Result<(Self, Option<Taken<InboundState>>)> {
+        loop {
+            let session =
+                Self::named(account, key.room_id.clone(), &key.session_id, opened_for.cloned());
+            match tx.find(&session.shared, |records| record::load(&session, records)) {
+                // At this moment: it is forgotten by now, and named anew.
+                Err(E2eeError::NotFound { .. }) if session.shared.is_erased() => {}
+                found => return found.map(|state| (session, state)),
+            }
+        }
     }
 
-    fn state(&self) -> Result<LiveGuard<'_, InboundState>> {
-        self.shared.lock(|| self.load())
+    fn take(&self, tx: &mut Transaction<'_>) -> Result<Taken<InboundState>> {
+        tx.take(&self.shared, |records| record::load(self, records))
     }
 
     /// The claim that this handle shows.
@@ -131,27 +150,25 @@ impl InboundMegolmSession {
         self.account.children().keep(&self.key, &self.shared);
     }
 
-    fn enter(&self) -> Result<Access<'_>> {
-        self.account.enter()
+    /// The account that reads with it.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     /// The session's ID.
-    pub fn session_id(&self) -> Result<&str> {
-        let _entered = self.enter()?;
-        self.state()?;
+    pub fn session_id(&self, tx: &mut Transaction<'_>) -> Result<&str> {
+        self.take(tx)?;
         Ok(&self.session_id)
     }
 
     /// The identity key of the device that the session came from, or is said to come from.
-    pub fn sender_key(&self) -> Result<String> {
-        let _entered = self.enter()?;
-        Ok(self.claim(&*self.state()?)?.sender_key.to_base64())
+    pub fn sender_key(&self, tx: &mut Transaction<'_>) -> Result<Curve25519PublicKey> {
+        Ok(self.claim(&*self.take(tx)?)?.sender_key)
     }
 
     /// Whether the key came over Olm from the device of `sender_key`, or is our own.
-    pub fn authenticated(&self) -> Result<bool> {
-        let _entered = self.enter()?;
-        let state = self.state()?;
+    pub fn authenticated(&self, tx: &mut Transaction<'_>) -> Result<bool> {
+        let state = self.take(tx)?;
         match self.opened_for.as_deref() {
             // Others' claims prove nothing for this user.
             Some(user_id) => {
@@ -163,15 +180,17 @@ impl InboundMegolmSession {
     }
 
     /// The first message index that can be decrypted.
-    pub fn first_known_index(&self) -> Result<u32> {
-        let _entered = self.enter()?;
-        Ok(self.state()?.ratchet.session.first_known_index())
+    pub fn first_known_index(&self, tx: &mut Transaction<'_>) -> Result<u32> {
+        Ok(self.take(tx)?.ratchet.session.first_known_index())
     }
 
     /// The session data for an export, from the given index or the first known one.
-    pub fn export_at(&self, index: Option<u32>) -> Result<String> {
-        let _entered = self.enter()?;
-        let state = self.state()?;
+    pub fn export_at(
+        &self,
+        tx: &mut Transaction<'_>,
+        index: Option<u32>,
+    ) -> Result<ExportedSession> {
+        let state = self.take(tx)?;
         let claim = self.claim(&state)?;
         let is_asked_for = self.opened_for.as_deref().is_some_and(|user_id| claim.is_of(user_id));
         // On a copy: exporting ahead moves a ratchet, and this is no change of the session.
@@ -183,15 +202,15 @@ impl InboundMegolmSession {
             first_known,
             got: index,
         })?;
-        json::to_text(&Exported {
+        Ok(ExportedSession {
             algorithm: MEGOLM_ALGORITHM,
             forwarding_curve25519_key_chain: [],
-            room_id: &self.room_id,
+            room_id: self.room_id.clone(),
             sender_claimed_keys: ClaimedKeys {
                 ed25519: claim.fingerprint_key.map(FingerprintKey::to_base64),
             },
             sender_key: claim.sender_key.to_base64(),
-            session_id: &self.session_id,
+            session_id: self.session_id.clone(),
             session_key: zeroize::Zeroizing::new(key.to_base64()),
             shared_history: claim.shared_history
                 && (is_asked_for || state.claims.agree_to_share_history()),
@@ -199,18 +218,13 @@ impl InboundMegolmSession {
     }
 
     /// Deletes the session with all claims to it and its replay records.
-    pub fn erase(&self) -> Result<()> {
-        let _entered = self.enter()?;
-        self.shared.erase(
-            || self.load(),
-            || {
-                let mut batch = Batch::new();
-                record::delete(self, &mut batch)?;
-                self.account.vault().commit(batch)?;
-                // Before anybody sees that it is erased: who names it anew finds a new one.
-                self.account.children().forget(&self.key);
-                Ok(())
-            },
-        )
+    pub fn erase(&self, tx: &mut Transaction<'_>) -> Result<()> {
+        let state = self.take(tx)?;
+        record::delete(self, tx)?;
+        state.erase();
+        let (account, key) = (self.account.clone(), self.key.clone());
+        // Before anybody sees that it is erased: who names it anew finds a new one.
+        tx.after_commit(move || account.children().forget(&key));
+        Ok(())
     }
 }

@@ -8,12 +8,14 @@ use vodozemac::megolm::{InboundGroupSession, InboundGroupSessionPickle};
 
 use super::claims::{Claim, Claims, Source};
 use super::ratchet::{KnownRatchet, Merged};
+use super::uses::Block;
 use super::{InboundMegolmSession, SessionInfo, list, replay};
+use crate::base::identifiers::UserId;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::olm::{FingerprintKey, FingerprintStatus, known_fingerprint};
 use crate::store::collections::{INBOUND_ROOMS, INBOUND_SESSIONS};
-use crate::store::{Batch, LiveGuard, RecordKey, RecordPrefix, Records};
+use crate::store::{RecordKey, RecordPrefix, Records, Transaction};
 
 /// An inbound session in memory. Keys are bytes here and base64 in the record: there may be
 /// thousands of sessions.
@@ -22,10 +24,12 @@ pub(super) struct InboundState {
     pub(super) claims: Claims,
     /// Where the uses of its indices are that an earlier version noted, if there may be some.
     pub(super) old_uses: Option<Box<RecordPrefix>>,
+    /// The block of uses that the last message is in.
+    pub(super) last_uses: Option<Box<Block>>,
     /// What the account had noted of fingerprints when the channels were asked last.
     fingerprints_asked: Option<u64>,
     /// The channels said something that is not stored yet.
-    has_gained: bool,
+    pub(super) has_gained: bool,
 }
 
 impl fmt::Debug for InboundState {
@@ -37,7 +41,14 @@ impl fmt::Debug for InboundState {
 impl InboundState {
     pub(super) fn new(ratchet: KnownRatchet, claim: Claim) -> Self {
         let claims = Claims::of_one(claim);
-        Self { ratchet, claims, old_uses: None, fingerprints_asked: None, has_gained: false }
+        Self {
+            ratchet,
+            claims,
+            old_uses: None,
+            last_uses: None,
+            fingerprints_asked: None,
+            has_gained: false,
+        }
     }
 
     /// With the best of another copy and its claim. Nothing if that is what is stored.
@@ -60,7 +71,14 @@ impl InboundState {
             added => drop(added?),
         }
         let ratchet = ratchet.unwrap_or_else(|| self.ratchet.copy());
-        Ok(Some(Self { ratchet, claims, old_uses, fingerprints_asked: None, has_gained: false }))
+        Ok(Some(Self {
+            ratchet,
+            claims,
+            old_uses,
+            last_uses: None,
+            fingerprints_asked: None,
+            has_gained: false,
+        }))
     }
 }
 
@@ -99,7 +117,7 @@ struct SessionIn {
     pickle: InboundGroupSessionPickle,
     signed_from: Option<u32>,
     sender_key: String,
-    owner_user_id: Option<String>,
+    owner_user_id: Option<UserId>,
     fingerprint_key: Option<String>,
     fingerprint: Option<FingerprintStatus>,
     source: Source,
@@ -113,7 +131,7 @@ struct SessionIn {
 #[derive(Deserialize)]
 struct ClaimIn {
     sender_key: String,
-    owner_user_id: Option<String>,
+    owner_user_id: Option<UserId>,
     fingerprint_key: Option<String>,
     fingerprint: Option<FingerprintStatus>,
     source: Source,
@@ -145,7 +163,7 @@ impl ClaimIn {
             source: self.source,
             sender_key: Curve25519PublicKey::from_base64(&self.sender_key)
                 .map_err(|_| E2eeError::corrupt("a stored identity key is no key"))?,
-            owner_user_id: self.owner_user_id.map(String::into_boxed_str),
+            owner_user_id: self.owner_user_id,
             fingerprint_key: key,
             fingerprint,
             shared_history: self.shared_history,
@@ -157,10 +175,11 @@ pub(super) fn session_key(account: &Account, room_id: &str, session_id: &str) ->
     account.record_key(INBOUND_SESSIONS, &[room_id, session_id])
 }
 
-pub(super) fn load(session: &InboundMegolmSession) -> Result<Option<InboundState>> {
-    let Some(record) = session.account.vault().read::<SessionIn>(&session.key)? else {
-        return Ok(None);
-    };
+pub(super) fn load(
+    session: &InboundMegolmSession,
+    records: &Records<'_>,
+) -> Result<Option<InboundState>> {
+    let Some(record) = records.read::<SessionIn>(&session.key)? else { return Ok(None) };
     let ratchet = InboundGroupSession::from_pickle(record.pickle);
     let is_old = record.other_claims.is_none();
     let signed_from = if is_old && record.source.is_authenticated() {
@@ -182,6 +201,7 @@ pub(super) fn load(session: &InboundMegolmSession) -> Result<Option<InboundState
         ratchet: KnownRatchet { session: ratchet, signed_from },
         claims: Claims::from_stored(claims.map(ClaimIn::read).collect::<Result<_>>()?),
         old_uses: (!record.uses_by_sender).then(old_uses),
+        last_uses: None,
         fingerprints_asked: None,
         has_gained: false,
     }))
@@ -190,16 +210,19 @@ pub(super) fn load(session: &InboundMegolmSession) -> Result<Option<InboundState
 pub(super) fn put(
     session: &InboundMegolmSession,
     state: &InboundState,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
-    let best = state.claims.best()?;
-    let others = state.claims.iter().filter(|claim| !std::ptr::eq(*claim, best));
-    let other_claims = others.map(ClaimOut::of).collect();
-    let best = ClaimOut::of(best);
-    list::note(session, batch);
-    batch.put(
-        &session.key,
-        &SessionOut {
+    list::note(session, tx);
+    tx.put(&session.key, &SessionOut::of(session, state)?)
+}
+
+impl<'a> SessionOut<'a> {
+    fn of(session: &'a InboundMegolmSession, state: &'a InboundState) -> Result<Self> {
+        let best = state.claims.best()?;
+        let others = state.claims.iter().filter(|claim| !std::ptr::eq(*claim, best));
+        let other_claims = others.map(ClaimOut::of).collect();
+        let best = ClaimOut::of(best);
+        Ok(Self {
             room_id: &session.room_id,
             session_id: &session.session_id,
             pickle: state.ratchet.session.pickle(),
@@ -212,16 +235,16 @@ pub(super) fn put(
             shared_history: best.shared_history,
             other_claims,
             uses_by_sender: state.old_uses.is_none(),
-        },
-    )
+        })
+    }
 }
 
-/// Takes what the channels have come to know of the devices that sent the key, and stores it with
-/// the batch.
+/// Takes what the channels have come to know of the devices that sent the key. It can be found
+/// again, so that storing it needs no sync. Who asks clears `has_gained` if his change succeeds.
 pub(super) fn ask_channels(
     session: &InboundMegolmSession,
     state: &mut InboundState,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
     let account = &session.account;
     let noted = account.fingerprints_noted();
@@ -229,34 +252,13 @@ pub(super) fn ask_channels(
         for claim in state.claims.iter_mut().filter(|claim| claim.may_gain()) {
             let Some(user_id) = claim.owner_user_id.as_deref() else { continue };
             // What may be wrong with the channel's record concerns the channel.
-            if let Ok(found) =
-                known_fingerprint(account, &Records::of(account.vault()), user_id, claim.sender_key)
-            {
+            if let Ok(found) = known_fingerprint(account, tx.records(), user_id, claim.sender_key) {
                 state.has_gained |= claim.gain(found);
             }
         }
     }
-    if state.has_gained { put(session, state, batch) } else { Ok(()) }
-}
-
-/// What `ask_channels` put into its batch is committed.
-pub(super) fn note_stored(state: &mut LiveGuard<'_, InboundState>) -> Result<()> {
-    if !state.has_gained {
-        return Ok(());
-    }
-    state.change(|state| {
-        state.has_gained = false;
-        Ok(())
-    })
-}
-
-pub(super) fn delete(session: &InboundMegolmSession, batch: &mut Batch) -> Result<()> {
-    batch.delete(&session.key);
-    list::unnote(session, batch);
-    // Earlier versions noted here which room a session is for.
-    batch.delete(&session.account.record_key(INBOUND_ROOMS, &[&session.session_id]));
-    for key in replay::keys(session)? {
-        batch.delete(&key);
+    if state.has_gained {
+        tx.put_relaxed(&session.key, &SessionOut::of(session, state)?)?;
     }
     Ok(())
 }
@@ -276,4 +278,14 @@ pub(super) fn info(
         owner_user_id: record.owner_user_id,
         authenticated: record.source.is_authenticated(),
     }))
+}
+
+pub(super) fn delete(session: &InboundMegolmSession, tx: &mut Transaction<'_>) -> Result<()> {
+    let uses = replay::keys(session, tx.records())?;
+    tx.delete(&session.key);
+    list::unnote(session, tx);
+    // Earlier versions noted here which room a session is for.
+    tx.delete(&session.account.record_key(INBOUND_ROOMS, &[&session.session_id]));
+    uses.iter().for_each(|key| tx.delete(key));
+    Ok(())
 }

@@ -6,85 +6,57 @@
 //! the owner are refused, nobody looks at what they used. Earlier versions noted uses without
 //! their senders; those hold for everybody.
 
-use std::collections::HashMap;
-
-use serde::{Deserialize, Serialize};
-
 use super::InboundMegolmSession;
 use super::decrypt::{Decrypted, Opened};
-use crate::error::{E2eeError, Result, cut};
+use super::record::InboundState;
+use super::uses::{Block, Use};
+use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::store::collections::{INBOUND_REPLAYS, INBOUND_USES};
-use crate::store::{Batch, RecordKey, RecordPrefix};
+use crate::store::{RecordKey, RecordPrefix, Records, Transaction};
 
-/// The event that used an index.
-#[derive(Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
-pub(super) struct Use {
-    pub(super) event_id: String,
-    pub(super) origin_server_ts: Option<i64>,
-}
-
-impl Use {
-    /// The event ID decides; timestamps count only if both have one.
-    pub(super) fn check(&self, later: &Self, message_index: u32) -> Result<()> {
-        let same_time = match (self.origin_server_ts, later.origin_server_ts) {
-            (Some(first), Some(second)) => first == second,
-            _ => true,
-        };
-        if self.event_id == later.event_id && same_time {
-            return Ok(());
-        }
-        Err(E2eeError::Replay {
-            detail: "the message index was already used by another event".to_owned(),
-            message_index,
-            event_id: cut(&self.event_id),
-        })
-    }
-}
-
-/// The check of one call's events, in their order. The locks of their sessions are held meanwhile.
-pub(super) struct ReplayGuard<'a> {
-    account: &'a Account,
-    /// What this call has admitted already, by the short form of the record's key.
-    uses: HashMap<[u8; 16], Use>,
-    pub(super) batch: Batch,
-}
-
-impl<'a> ReplayGuard<'a> {
-    pub(super) fn new(account: &'a Account) -> Self {
-        Self { account, uses: HashMap::new(), batch: Batch::new() }
-    }
-
-    /// Refuses an event whose index another one has used (M27).
-    pub(super) fn admit(&mut self, opened: Opened) -> Result<Decrypted> {
+impl InboundState {
+    /// Refuses an event whose index another one has used (M27). What it notes is stored by
+    /// `store_uses`: events in the order of their indices write each block once.
+    pub(super) fn admit(&mut self, tx: &mut Transaction<'_>, opened: Opened) -> Result<Decrypted> {
         let Opened { seen, message_index, key, old_key, event } = opened;
-        if let Some(known) = self.uses.get(&key.short()) {
+        let block = self.block(tx, key)?;
+        if let Some(known) = block.uses.of(message_index) {
             known.check(&seen, message_index)?;
             return Ok(event);
         }
-        let known = match (self.account.vault().read::<Use>(&key)?, old_key) {
-            (None, Some(old_key)) => self.account.vault().read(&old_key)?,
-            (known, _) => known,
-        };
-        match known {
+        match old_key.map(|old_key| tx.read::<Use>(&old_key)).transpose()?.flatten() {
             Some(known) => known.check(&seen, message_index)?,
             None => {
-                self.batch.put(&key, &seen)?;
-                self.uses.insert(key.short(), seen);
+                block.uses.add(message_index, seen);
+                block.has_grown = true;
             }
         }
         Ok(event)
     }
 
-    /// Replay records need no sync: losing one in a power cut loses no key (DESIGN, State). What
-    /// else is in the batch can be found again.
-    pub(super) fn commit(mut self) -> Result<()> {
-        self.batch.relaxed();
-        self.account.vault().commit(self.batch)
+    /// The block of that key, which takes the place of the one before.
+    fn block(&mut self, tx: &mut Transaction<'_>, key: RecordKey) -> Result<&mut Block> {
+        if self.last_uses.as_ref().is_none_or(|block| block.key != key) {
+            let uses = tx.read(&key)?.unwrap_or_default();
+            self.store_uses(tx)?;
+            self.last_uses = Some(Box::new(Block { key, uses, has_grown: false }));
+        }
+        self.last_uses.as_deref_mut().ok_or_else(|| E2eeError::panic("a block was lost"))
+    }
+
+    /// Stores what was noted. That needs no sync: losing it in a power cut loses no key (DESIGN,
+    /// State).
+    pub(super) fn store_uses(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
+        if let Some(block) = self.last_uses.as_mut().filter(|block| block.has_grown) {
+            tx.put_relaxed(&block.key, &block.uses)?;
+            block.has_grown = false;
+        }
+        Ok(())
     }
 }
 
-/// The beginning of the keys of a session's records: hashed once for all its messages.
+/// The beginning of the keys of a session's blocks: hashed once for all its messages.
 pub(super) fn prefix(account: &Account, room_id: &str, session_id: &str) -> RecordPrefix {
     let parts = [account.user_id(), account.device_id(), room_id, session_id];
     account.vault().prefix(INBOUND_USES, &parts)
@@ -95,19 +67,17 @@ pub(super) fn old_prefix(session: &InboundMegolmSession) -> RecordPrefix {
     session.account.vault().prefix(INBOUND_REPLAYS, &parts(session))
 }
 
-pub(super) fn key(uses: &RecordPrefix, sender: &str, message_index: u32) -> RecordKey {
-    uses.under(sender).key(&message_index.to_string())
-}
-
 pub(super) fn old_key(uses: &RecordPrefix, message_index: u32) -> RecordKey {
     uses.key(&message_index.to_string())
 }
 
 /// The keys of all replay records of a session.
-pub(super) fn keys(session: &InboundMegolmSession) -> Result<Vec<RecordKey>> {
-    let vault = session.account.vault();
-    let mut keys = vault.scan_keys(INBOUND_USES, &parts(session))?;
-    keys.extend(vault.scan_keys(INBOUND_REPLAYS, &parts(session))?);
+pub(super) fn keys(
+    session: &InboundMegolmSession,
+    records: &Records<'_>,
+) -> Result<Vec<RecordKey>> {
+    let mut keys = records.scan_keys(INBOUND_USES, &parts(session))?;
+    keys.extend(records.scan_keys(INBOUND_REPLAYS, &parts(session))?);
     Ok(keys)
 }
 
