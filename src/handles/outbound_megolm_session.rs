@@ -29,6 +29,13 @@ impl fmt::Debug for OutboundMegolmSession {
 impl OutboundMegolmSession {
     /// Makes a new session, durable and the room's current one when this returns.
     ///
+    /// The session that was the room's current one has expired for good with that, for all its
+    /// handles (SESSION_EXPIRED with the reason `superseded`): to whom its key was sent is deleted
+    /// in the same write. Messages that it has encrypted before can be sent as ever, and it can be
+    /// opened by its ID, given to `InboundMegolmSession.from_outbound_session` and erased. If this
+    /// fails, it is the current one as before. One whose record is damaged stays as it is, out of
+    /// use.
+    ///
     /// `settings`: `{"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
     /// "reserve_ahead": 32, "old_shared_history_names": false}`, all optional, or null: limits
     /// applied to the room's own values. `reserve_ahead` is 0 to 1000; with 0 or 1 each message is
@@ -130,7 +137,8 @@ impl OutboundMegolmSession {
     /// "blocked": {"@u:hs": {"DEVICE": "m.blacklisted"}}}`. `members` is complete. Blocking a device
     /// that had the key expires the session, but for `m.no_olm`: it could only not be reached.
     ///
-    /// Errors: SESSION_EXPIRED (create a new session; nothing has changed), ROOM_NOT_ENCRYPTED,
+    /// Errors: SESSION_EXPIRED (create a new session, or with the reason `superseded`, open the
+    /// room's current one; nothing has changed), ROOM_NOT_ENCRYPTED,
     /// UNKNOWN_ALGORITHM, INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, STORE_CLOSED,
     /// STORE_IO.
     pub fn get_session_key_for_sending(&self, recipients: &str) -> Result<String> {
@@ -141,8 +149,8 @@ impl OutboundMegolmSession {
     ///
     /// `devices`: a JSON list of its `device` objects; any that cannot be read, or are without user,
     /// device or key, are ignored. For an imported session, the first call tells who has its key, `[]` if nobody has:
-    /// an entry that cannot be read is INVALID_FIELD then, and changes nothing. Durable when this
-    /// returns.
+    /// an entry that cannot be read is INVALID_FIELD then, and changes nothing. For a superseded session
+    /// nothing is noted, and that is no error. Durable when this returns.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
     pub fn mark_as_sent(&self, devices: &str) -> Result<()> {

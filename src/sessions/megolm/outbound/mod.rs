@@ -9,7 +9,10 @@ mod room;
 mod rotation;
 mod sent;
 mod share;
+mod share_records;
 mod shared;
+mod shares;
+mod supersede;
 #[cfg(test)]
 mod tests;
 mod unchanged;
@@ -116,7 +119,8 @@ impl fmt::Debug for OutboundMegolmSession {
 }
 
 impl OutboundMegolmSession {
-    /// Makes a new session and makes it the room's current one.
+    /// Makes a new session and makes it the room's current one. The one that was has expired for
+    /// good with that, and to whom it was sent is forgotten.
     pub fn create(account: &Arc<Account>, room_id: &str, settings: Settings) -> Result<Self> {
         let _entered = account.enter()?;
         check_room_id("room_id", room_id)?;
@@ -125,15 +129,23 @@ impl OutboundMegolmSession {
         let outbound = Self::named(account, room_id, &session.session_id());
         let gate = gate(account, room_id);
         let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        let predecessor = supersede::predecessor(account, room_id)?;
         outbound.shared.state.create(
             || outbound.load(),
             || {
                 let state = OutboundState::new(session, now, settings);
                 let mut batch = Batch::new();
+                let superseded = predecessor
+                    .as_ref()
+                    .map(|predecessor| predecessor.supersede(&mut batch))
+                    .transpose()?;
                 record::put(&outbound, &state, &mut batch)?;
                 room::put(&outbound, false, &mut batch)?;
                 record::put_current(&outbound, &mut batch)?;
                 account.vault().commit(batch)?;
+                if let Some(mut superseded) = superseded.flatten() {
+                    superseded.finish_change();
+                }
                 Ok(state)
             },
         )?;

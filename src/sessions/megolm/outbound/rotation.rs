@@ -9,10 +9,15 @@ use crate::sessions::device_keys::DeviceKeys;
 use crate::sessions::room_settings::RotationPeriod;
 
 impl OutboundState {
-    /// Expiry by the session's own life: told so, too many messages, too old.
+    /// Expiry by the session's own life: told so, replaced, too many messages, too
+    /// old.
     pub(super) fn check_life(&self, period: RotationPeriod, now: i64) -> Result<()> {
         if self.invalidated {
             return Err(E2eeError::session_expired("invalidated", "the session was invalidated"));
+        }
+        if self.superseded {
+            let detail = "the room has a newer session, its current one";
+            return Err(E2eeError::session_expired("superseded", detail));
         }
         if self.session.message_index() >= period.messages {
             return Err(E2eeError::session_expired(
@@ -62,7 +67,7 @@ impl OutboundState {
                 "the room's history visibility has changed",
             ));
         }
-        for (user_id, devices) in &self.shares {
+        for (user_id, devices) in self.shares.iter() {
             if !audience.users.contains(user_id.as_str()) {
                 return Err(E2eeError::session_expired(
                     "user_gone",

@@ -1,15 +1,15 @@
 //! Handing out the room key (M6-M14, D8-D11, D33; SEC-4, 5, 13).
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use zeroize::Zeroizing;
 
-use super::OutboundMegolmSession;
 use super::audience::{Audience, Listed, NO_OLM, Name, Standing};
-use super::record::{self, Notice, OutboundState, PendingKey, Share, ShareStatus};
+use super::record::{self, OutboundState};
+use super::shares::{Notice, PendingKey, Share, ShareStatus};
 use super::unchanged::{self, Answered};
+use super::{OutboundMegolmSession, share_records};
 use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
@@ -93,31 +93,31 @@ impl OutboundMegolmSession {
                 state.shared_history = Some(shares_history);
                 record::put(self, state, &mut batch)?;
             }
-            let changed = state.hand_out(&audience, &mut known)?;
-            for user_id in changed {
-                if let Some(devices) = state.shares.get(user_id) {
-                    record::put_shares(self, user_id, devices, &mut batch)?;
-                }
-            }
+            state.hand_out(&audience, &mut known)?;
+            share_records::put(self, &mut state.shares, &mut batch)?;
             known.put(&mut batch)?;
             self.account.vault().commit(batch)?;
-            let lines = self.lines(state, &audience);
+            let lines = self.lines(state, &audience)?;
             state.answered = answered(digest, &lines)?;
             json::to_text(&lines)
         })
     }
 
-    fn lines<'a>(&'a self, state: &OutboundState, audience: &'a Audience<'_>) -> Vec<Line<'a>> {
+    fn lines<'a>(
+        &'a self,
+        state: &OutboundState,
+        audience: &'a Audience<'_>,
+    ) -> Result<Vec<Line<'a>>> {
         let mut lines = Vec::new();
         for listed in &audience.devices {
             let device = &listed.name;
             let mut line = Line { device, content: None, withheld: None, error: None };
-            let share = state.share(&listed.user_id, &listed.device_id);
-            let status = share.map(|share| (&share.status, share.notice));
+            let share = state.shares.get(&listed.user_id, &listed.device_id);
+            let status = share.map(|share| (share.status, share.notice));
             match (&listed.standing, status) {
                 (Standing::Refused(error), _) => line.error = Some(error),
-                (Standing::Recipient(_), Some((ShareStatus::Pending(key), _))) => {
-                    line.content = Some(self.room_key_content(state, key));
+                (Standing::Recipient(_), Some((ShareStatus::Pending(index), _))) => {
+                    line.content = Some(self.room_key_content(state, index)?);
                 }
                 (
                     Standing::Blocked { code, .. },
@@ -129,22 +129,24 @@ impl OutboundMegolmSession {
             }
             lines.push(line);
         }
-        lines
+        Ok(lines)
     }
 
-    fn room_key_content(&self, state: &OutboundState, key: &PendingKey) -> RoomKeyContent<'_> {
+    fn room_key_content(&self, state: &OutboundState, index: u32) -> Result<RoomKeyContent<'_>> {
+        let key = state.shares.key(index);
+        let key = key.ok_or_else(|| E2eeError::panic("a device waits for a key that is gone"))?;
         let mut names = vec![SHARED_HISTORY];
         if state.settings.old_shared_history_names {
             names.push(OLD_SHARED_HISTORY);
         }
         let shared_history = state.shared_history.unwrap_or(false);
-        RoomKeyContent {
+        Ok(RoomKeyContent {
             algorithm: MEGOLM_ALGORITHM,
             room_id: &self.room_id,
             session_id: &self.session_id,
             session_key: key.0.clone(),
             shared_history: names.into_iter().map(|name| (name, shared_history)).collect(),
-        }
+        })
     }
 
     /// The content of `m.room_key.withheld`; `m.no_olm` is about no session in particular.
@@ -165,14 +167,10 @@ impl OutboundMegolmSession {
 }
 
 impl OutboundState {
-    pub(super) fn share(&self, user_id: &str, device_id: &str) -> Option<&Share> {
-        self.shares.get(user_id)?.get(device_id)
-    }
-
     /// Refuses a device that is known by other keys, whether from this session or another.
     fn recognise(&self, listed: &mut Listed<'_>, known: &mut KnownDevices<'_>) -> Result<()> {
         let Some(keys) = listed.keys() else { return Ok(()) };
-        let verdict = match self.share(&listed.user_id, &listed.device_id) {
+        let verdict = match self.shares.get(&listed.user_id, &listed.device_id) {
             // Who was only told that he gets no key is not known by it.
             Some(share) if share.has_key() && share.is_of(keys) => Ok(()),
             Some(share) if share.has_key() && !share.may_be_of(keys) => {
@@ -189,60 +187,55 @@ impl OutboundState {
         }
     }
 
-    /// Records the key for devices that are new; gives the users whose shares changed.
-    fn hand_out<'a>(
-        &mut self,
-        audience: &'a Audience<'_>,
-        known: &mut KnownDevices<'_>,
-    ) -> Result<BTreeSet<&'a str>> {
-        let mut changed = BTreeSet::new();
-        for user_id in audience.users.iter().map(Cow::as_ref) {
-            if !self.shares.contains_key(user_id) {
-                self.shares.insert(user_id.to_owned(), BTreeMap::new());
-                changed.insert(user_id);
-            }
-        }
-        let key = Zeroizing::new(self.session.session_key().to_base64());
+    /// Records the key for devices that are new, and all users.
+    fn hand_out(&mut self, audience: &Audience<'_>, known: &mut KnownDevices<'_>) -> Result<()> {
+        let index = self.session.message_index();
+        let mut is_new = true;
         for listed in &audience.devices {
             let (keys, fresh, code) = match &listed.standing {
-                Standing::Recipient(keys) => {
-                    (keys, ShareStatus::Pending(PendingKey(key.clone())), None)
-                }
+                Standing::Recipient(keys) => (keys, ShareStatus::Pending(index), None),
                 Standing::Blocked { keys, code } => {
                     (keys, ShareStatus::WithheldPending, Some(code))
                 }
                 Standing::Refused(_) => continue,
             };
-            let identity_key = keys.identity_key.to_base64();
-            let fingerprint_key = Some(keys.fingerprint_key.to_base64());
+            let identity_key = keys.identity_key.to_bytes();
+            let fingerprint_key = Some(*keys.fingerprint_key.as_bytes());
             if code.is_none() {
                 known.remember(keys)?;
             }
-            let devices = self.shares.entry(listed.user_id.to_string()).or_default();
-            let share = devices
-                .get_mut(listed.device_id.as_ref())
+            let (user_id, device_id) = (&listed.user_id, &listed.device_id);
+            let share = self
+                .shares
+                .get_mut(user_id, device_id)
                 .filter(|share| share.identity_key == identity_key)
-                .filter(|share| share.status.is_like(&fresh) || code.is_some_and(|c| c == NO_OLM));
-            let is_changed = match share {
-                Some(share) => share.go_on(fingerprint_key, code.is_some()),
-                None => {
-                    let share = Share::new(identity_key, fingerprint_key, fresh);
-                    devices.insert(listed.device_id.to_string(), share);
-                    true
+                .filter(|share| share.status.is_like(fresh) || code.is_some_and(|c| c == NO_OLM));
+            match share {
+                Some(share) => {
+                    if share.go_on(fingerprint_key, code.is_some()) {
+                        self.shares.note_change(user_id);
+                    }
                 }
-            };
-            if is_changed {
-                changed.insert(listed.user_id.as_ref());
+                None => {
+                    if is_new && code.is_none() {
+                        let key = Zeroizing::new(self.session.session_key().to_base64());
+                        self.shares.add_key(index, PendingKey(key));
+                        is_new = false;
+                    }
+                    let share = Share::new(identity_key, fingerprint_key, fresh);
+                    self.shares.put(user_id, device_id, share);
+                }
             }
         }
-        Ok(changed)
+        audience.users.iter().for_each(|user_id| self.shares.add_user(user_id));
+        Ok(())
     }
 }
 
 impl Share {
     /// Goes on with the same device; true if that has changed something. `blocked`: it cannot be
     /// reached now, and is told so if its key still waits.
-    fn go_on(&mut self, fingerprint_key: Option<String>, blocked: bool) -> bool {
+    fn go_on(&mut self, fingerprint_key: Option<[u8; 32]>, blocked: bool) -> bool {
         let waits = matches!(self.status, ShareStatus::Pending(_));
         let notice = match self.notice {
             _ if !blocked || !waits => None,
@@ -258,7 +251,7 @@ impl Share {
 
 impl ShareStatus {
     /// Whether both are about the key, or both about its being withheld.
-    fn is_like(&self, other: &Self) -> bool {
+    fn is_like(self, other: Self) -> bool {
         self.is_about_key() == other.is_about_key()
     }
 }

@@ -1,16 +1,19 @@
 //! Records of other versions, and what a forked child leaves alone.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vodozemac::megolm::{GroupSession, GroupSessionPickle, SessionConfig};
 
 use super::reserve::{DEFAULT_BLOCK, LARGEST_BLOCK};
+use super::shares::{Notice, Share, ShareStatus};
 use super::{OutboundMegolmSession, Settings, record};
 use crate::base::environment::as_if_forked;
 use crate::sessions::account::Account;
 use crate::sessions::room_settings::{RotationLimits, RotationPeriod};
+use crate::store::collections::{OUTBOUND_SHARE_CHUNKS, OUTBOUND_SHARES};
 use crate::store::{Batch, Store};
 
 const ROOM: &str = "!room";
@@ -113,4 +116,130 @@ fn a_handle_that_ends_in_a_forked_child_writes_nothing_back() {
     // The record still says that all of the block may be used: by the parent, it is.
     let session = OutboundMegolmSession::create_from_storage(&account, ROOM, None).unwrap();
     assert_eq!(session.message_index().unwrap(), DEFAULT_BLOCK);
+}
+
+/// One user's shares as version 0.1 wrote them.
+#[derive(Serialize)]
+struct OldShares {
+    user_id: String,
+    devices: BTreeMap<String, OldShare>,
+}
+
+#[derive(Serialize)]
+struct OldShare {
+    identity_key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fingerprint_key: Option<String>,
+    status: OldStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notice: Option<Notice>,
+}
+
+#[derive(Serialize)]
+enum OldStatus {
+    Pending(String),
+    Sent,
+    WithheldPending,
+    WithheldSent,
+}
+
+fn key_text(byte: u8) -> String {
+    crate::base::json::encode_base64([byte; 32])
+}
+
+/// A session whose shares stand in records of users, one device in each state.
+fn with_old_shares(account: &Arc<Account>) -> (OutboundMegolmSession, String) {
+    let session = OutboundMegolmSession::create(account, ROOM, Settings::default()).unwrap();
+    session.encrypt("m", "{}").unwrap();
+    let key = session.session_key().unwrap().to_base64();
+    let states = [
+        (OldStatus::Pending(key.clone()), Some(1), None),
+        (OldStatus::Pending(key.clone()), Some(1), Some(Notice::Pending)),
+        (OldStatus::Pending(key.clone()), Some(1), Some(Notice::Sent)),
+        (OldStatus::Sent, None, None),
+        (OldStatus::WithheldPending, Some(1), None),
+        (OldStatus::WithheldSent, Some(1), None),
+    ];
+    let mut batch = Batch::new();
+    for (number, (status, fingerprint_key, notice)) in (0_u8..).zip(states) {
+        let user_id = format!("@{number}:b.org");
+        let (identity_key, fingerprint_key) = (key_text(number), fingerprint_key.map(key_text));
+        let share = OldShare { identity_key, fingerprint_key, status, notice };
+        let parts = [ROOM, &session.session_id, &user_id];
+        let key = account.record_key(OUTBOUND_SHARES, &parts);
+        let devices = BTreeMap::from([("D".to_owned(), share)]);
+        batch.put(&key, &OldShares { user_id, devices }).unwrap();
+    }
+    let user_id = "@alone:b.org".to_owned();
+    let record = account.record_key(OUTBOUND_SHARES, &[ROOM, &session.session_id, &user_id]);
+    batch.put(&record, &OldShares { user_id, devices: BTreeMap::new() }).unwrap();
+    account.vault().commit(batch).unwrap();
+    session.shared.state.retire(|_| ()).unwrap();
+    (session, key)
+}
+
+fn seen(session: &OutboundMegolmSession) -> BTreeMap<String, Vec<Share>> {
+    let state = session.state().unwrap();
+    let devices = |(user_id, devices): (&String, &BTreeMap<_, Share>)| {
+        (user_id.clone(), devices.values().cloned().collect())
+    };
+    state.shares.iter().map(devices).collect()
+}
+
+fn records(account: &Account, collection: &'static str) -> usize {
+    account.vault().scan_keys(collection, &["@alice:a.org", "ALICE"]).unwrap().len()
+}
+
+#[test]
+fn shares_of_version_0_1_are_known_and_move_into_chunks_when_one_of_them_changes() {
+    let account = account();
+    let (session, key) = with_old_shares(&account);
+    let before = seen(&session);
+    let states: Vec<_> = before.values().flatten().map(|s| (s.status, s.notice)).collect();
+    let expected = [
+        (ShareStatus::Pending(1), None),
+        (ShareStatus::Pending(1), Some(Notice::Pending)),
+        (ShareStatus::Pending(1), Some(Notice::Sent)),
+        (ShareStatus::Sent(None), None),
+        (ShareStatus::WithheldPending, None),
+        (ShareStatus::WithheldSent, None),
+    ];
+    assert!(states == expected);
+    assert!(before["@0:b.org"][0].fingerprint_key == Some([1; 32]));
+    assert!(before["@3:b.org"][0].fingerprint_key.is_none() && before["@alone:b.org"].is_empty());
+    assert_eq!(*session.state().unwrap().shares.key(1).unwrap().0, key); // M7
+    session.mark_as_sent(&[]).unwrap();
+    let chunks = || records(&account, OUTBOUND_SHARE_CHUNKS);
+    assert_eq!((records(&account, OUTBOUND_SHARES), chunks()), (7, 0));
+
+    let entry = serde_json::json!({
+        "user_id": "@0:b.org", "device_id": "D", "keys": {"curve25519:D": key_text(0)},
+    });
+    // Not a key that may be used, so it is none that was sent: nothing changes.
+    let raw = serde_json::value::to_raw_value(&entry).unwrap();
+    session.mark_as_sent(&[&raw]).unwrap();
+    assert_eq!((records(&account, OUTBOUND_SHARES), chunks()), (7, 0));
+    let late = serde_json::json!({
+        "user_id": "@late:b.org", "device_id": "D", "keys": {"curve25519:D": key_text(9)},
+    });
+    let raw = serde_json::value::to_raw_value(&late).unwrap();
+    session.mark_as_sent(&[&raw]).unwrap();
+    assert_eq!((records(&account, OUTBOUND_SHARES), chunks()), (0, 1));
+    session.shared.state.retire(|_| ()).unwrap();
+    let mut after = seen(&session);
+    assert!(after.remove("@late:b.org").unwrap()[0].status == ShareStatus::Sent(None));
+    assert!(after == before);
+    assert_eq!(*session.state().unwrap().shares.key(1).unwrap().0, key); // M7
+}
+
+#[test]
+fn shares_of_version_0_1_go_with_their_session() {
+    let account = account();
+    let (session, _) = with_old_shares(&account);
+    OutboundMegolmSession::create(&account, ROOM, Settings::default()).unwrap();
+    assert_eq!(records(&account, OUTBOUND_SHARES), 0);
+    let (other, _) = with_old_shares(&account);
+    other.erase().unwrap();
+    assert_eq!(records(&account, OUTBOUND_SHARES), 0);
+    assert_eq!(session.encrypt("m", "{}").unwrap_err().name(), "SESSION_EXPIRED");
 }

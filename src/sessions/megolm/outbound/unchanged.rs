@@ -3,7 +3,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::record::{OutboundState, Share, ShareStatus};
+use super::record::OutboundState;
+use super::shares::{Share, ShareStatus};
 use crate::error::Result;
 
 /// How much of an answer is kept, in bytes: none of a longer one.
@@ -45,8 +46,7 @@ impl OutboundState {
     /// After something was marked as sent.
     pub(super) fn note_sent(&mut self) {
         if let Some(answered) = &mut self.answered {
-            let mut shares = self.shares.values().flat_map(|devices| devices.values());
-            answered.keys_are_sent = !shares.any(Share::waits);
+            answered.keys_are_sent = !self.shares.of_all().any(Share::waits);
         }
     }
 }
