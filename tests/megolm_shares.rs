@@ -4,7 +4,8 @@
 #[path = "common/rooms.rs"]
 mod rooms;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Mutex;
 
 use matrixe2ee::OutboundMegolmSession;
 use rooms::*;
@@ -159,6 +160,41 @@ fn rotations_leave_nothing_of_whom_the_former_keys_were_sent_to() {
     assert_eq!(expired(share(&open(&ids[0]), &room)), "invalidated"); // S11
     ok(open(&ids[1]).erase()); // D18
     assert_eq!(ok(alice.stored_outbound().session_id()), ids[4]); // M2
+}
+
+#[test]
+fn a_session_that_others_are_using_is_superseded_for_all_of_them() {
+    let mut alice = Device::on_disk(ALICE, "A");
+    for _ in 0..10 {
+        let id = ok(alice.outbound(None).session_id());
+        let open = |alice: &Device| {
+            ok(OutboundMegolmSession::create_from_storage(&alice.account, ROOM, Some(id.clone())))
+        };
+        let sent = Mutex::new(HashSet::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                // A handle for each message: often the last one is freed, and the session read anew.
+                scope.spawn(|| {
+                    loop {
+                        match open(&alice).encrypt("m.room.message", "{}") {
+                            Ok(content) => {
+                                let index = index_of(&parse(&content));
+                                assert!(sent.lock().unwrap().insert(index), "{index}"); // SEC-112
+                            }
+                            Err(error) => break assert_eq!(error.name(), "SESSION_EXPIRED"),
+                        }
+                    }
+                });
+            }
+            while sent.lock().unwrap().len() < 8 {
+                std::thread::yield_now();
+            }
+            alice.outbound(None);
+        });
+        assert_eq!(expired(open(&alice).encrypt("m.room.message", "{}")), "superseded");
+        alice.reopen();
+        assert_eq!(expired(open(&alice).encrypt("m.room.message", "{}")), "superseded");
+    }
 }
 
 #[test]

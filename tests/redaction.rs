@@ -133,9 +133,16 @@ fn show_typed_core(show: &dyn Fn(&str, &dyn Debug)) {
     let key = alice.identity_key();
     let inbound = ok(typed::InboundMegolmSession::from_room_key(&account, ALICE, &key, &content));
     let event = object(&bob_reads(&alice, &mut raw));
-    let outbound =
-        ok(typed::OutboundMegolmSession::create(&account, ROOM, typed::Settings::default()));
-    let objects: [(&str, &dyn Debug); 7] = [
+    let mut tx = ok(account.begin());
+    let (room_id, settings) =
+        (ok(typed::RoomId::read("room_id", ROOM)), typed::Settings::default());
+    let outbound = typed::OutboundMegolmSession::create(&account, &mut tx, room_id, settings);
+    let outbound = ok(outbound);
+    show("typed::Transaction", &tx);
+    ok(tx.commit());
+    let said = raw.room_key().to_string();
+    let objects: [(&str, &dyn Debug); 8] = [
+        ("typed::EventContent", &ok(typed::EventContent::read(&said))),
         ("typed::Store", &store),
         ("typed::Account", &account),
         ("typed::InboundMegolmSession", &inbound),

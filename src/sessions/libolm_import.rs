@@ -9,13 +9,13 @@ use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::Session;
 
-use crate::base::identifiers::UserId;
+use crate::base::identifiers::{RoomId, UserId};
 use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::libolm_pickles;
-use crate::sessions::megolm::{Arrival, InboundImport, OutboundImport};
+use crate::sessions::megolm::{Arrival, InboundImport, OutboundMegolmSession};
 use crate::sessions::olm::OlmChannel;
 use crate::store::Transaction;
 
@@ -211,10 +211,8 @@ fn import_chunk(
     pickle_key: &[u8],
     report: &mut Report,
 ) -> Result<()> {
-    let now = account.now_ms()?;
     let mut tx = account.begin_alone()?;
     let mut inbound = InboundImport::new(account);
-    let mut outbound = OutboundImport::new(account, now);
     for unit in units {
         match unit {
             Unit::Channel { user_id, identity_key, pickles } => {
@@ -246,9 +244,15 @@ fn import_chunk(
             }
             Unit::Outbound(index, session) => {
                 let Outbound { room_id, pickle } = session;
-                match outbound.add_libolm_pickle(&room_id, &pickle, pickle_key, tx.batch()) {
-                    Ok(true) => report.count(Arrival::New),
-                    Ok(false) => report.count(Arrival::Known),
+                let session = RoomId::read("room_id", &room_id).and_then(|room_id| {
+                    let key = pickle_key;
+                    OutboundMegolmSession::from_libolm_pickle(
+                        account, &mut tx, room_id, &pickle, key,
+                    )
+                });
+                match session {
+                    Ok(_) => report.count(Arrival::New),
+                    Err(E2eeError::AlreadyExists { .. }) => report.count(Arrival::Known),
                     Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
                 }
             }

@@ -8,5 +8,7 @@ pub(crate) use inbound::{Arrival, InboundImport};
 pub use inbound::{
     Decrypted, InboundMegolmSession, SessionInfo, decrypt_room_events, list_sessions,
 };
-pub(crate) use outbound::OutboundImport;
-pub use outbound::{OutboundMegolmSession, Settings};
+pub use outbound::{
+    EncryptedEvent, EventContent, KeysToSend, OutboundMegolmSession, Recipients, SentDevice,
+    Settings,
+};

@@ -26,14 +26,15 @@ impl InboundMegolmSession {
     /// first encryption to be able to read all of it (M22).
     pub fn from_outbound_session(outbound: &OutboundMegolmSession) -> Result<Self> {
         let account = outbound.account();
-        let _entered = account.enter()?;
-        let key = outbound.session_key()?;
+        // Holds the account, and the outbound session, until all is stored.
+        let mut tx = account.begin()?;
+        let (key, shared_history) = outbound.session_key(&mut tx)?;
         let session = InboundGroupSession::new(&key, SessionConfig::version_1());
         let received = ReceivedKey {
-            room_id: outbound.room_id().to_owned(),
+            room_id: outbound.room_id().as_str().to_owned(),
             session_id: session.session_id(),
             session,
-            shared_history: outbound.shares_history()?,
+            shared_history,
         };
         let origin = Origin {
             source: Source::OwnOutbound,

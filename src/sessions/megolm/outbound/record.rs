@@ -8,11 +8,12 @@ use vodozemac::megolm::{GroupSession, GroupSessionPickle};
 use super::shares::Shares;
 use super::unchanged::Answered;
 use super::{OutboundMegolmSession, Settings, share_records};
+use crate::base::identifiers::RoomId;
 use crate::error::Result;
 use crate::sessions::account::Account;
 use crate::sessions::room_settings::RotationPeriod;
 use crate::store::collections::{OUTBOUND_CURRENT, OUTBOUND_SESSIONS};
-use crate::store::{Batch, RecordKey};
+use crate::store::{Batch, RecordKey, Records, Transaction};
 
 /// An outbound session in memory.
 pub(super) struct OutboundState {
@@ -97,16 +98,21 @@ pub(super) fn session_key(account: &Account, room_id: &str, session_id: &str) ->
     account.record_key(OUTBOUND_SESSIONS, &[room_id, session_id])
 }
 
-pub(super) fn load(outbound: &OutboundMegolmSession) -> Result<Option<OutboundState>> {
-    let Some(mut state) = load_alone(outbound)? else { return Ok(None) };
-    state.shares = share_records::load(outbound)?;
+pub(super) fn load(
+    outbound: &OutboundMegolmSession,
+    records: &Records<'_>,
+) -> Result<Option<OutboundState>> {
+    let Some(mut state) = load_alone(outbound, records)? else { return Ok(None) };
+    state.shares = share_records::load(outbound, records)?;
     Ok(Some(state))
 }
 
 /// A session as if nobody had its key.
-pub(super) fn load_alone(outbound: &OutboundMegolmSession) -> Result<Option<OutboundState>> {
-    let record = outbound.account.vault().read::<SessionIn>(&outbound.key)?;
-    let Some(record) = record else { return Ok(None) };
+pub(super) fn load_alone(
+    outbound: &OutboundMegolmSession,
+    records: &Records<'_>,
+) -> Result<Option<OutboundState>> {
+    let Some(record) = records.read::<SessionIn>(&outbound.key)? else { return Ok(None) };
     let mut state = OutboundState {
         session: GroupSession::from_pickle(record.reserving_pickle),
         created_ms: record.created_ms,
@@ -128,9 +134,9 @@ pub(super) fn load_alone(outbound: &OutboundMegolmSession) -> Result<Option<Outb
 pub(super) fn put(
     outbound: &OutboundMegolmSession,
     state: &OutboundState,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
-    put_record(&outbound.key, state, state.reserved_until, batch)
+    tx.put(&outbound.key, &SessionOut::new(state, state.reserved_until))
 }
 
 /// Stores a state that is taken out of memory: no index from here on was used, or will be before
@@ -140,18 +146,12 @@ pub(super) fn put_unreserved(
     state: &OutboundState,
     batch: &mut Batch,
 ) -> Result<()> {
-    put_record(key, state, state.session.message_index(), batch)
+    batch.put(key, &SessionOut::new(state, state.session.message_index()))
 }
 
-fn put_record(
-    key: &RecordKey,
-    state: &OutboundState,
-    reserved_until: u32,
-    batch: &mut Batch,
-) -> Result<()> {
-    batch.put(
-        key,
-        &SessionOut {
+impl SessionOut {
+    fn new(state: &OutboundState, reserved_until: u32) -> Self {
+        Self {
             reserving_pickle: state.session.pickle(),
             reserved_until,
             created_ms: state.created_ms,
@@ -161,30 +161,37 @@ fn put_record(
             invalidated: state.invalidated,
             superseded: state.superseded,
             recipients_unknown: state.recipients_unknown,
-        },
-    )
+        }
+    }
 }
 
-pub(super) fn current(account: &Account, room_id: &str) -> Result<Option<String>> {
-    account.vault().read(&current_key(account, room_id))
+pub(super) fn current(
+    account: &Account,
+    tx: &Transaction<'_>,
+    room_id: &RoomId,
+) -> Result<Option<String>> {
+    tx.read(&current_key(account, room_id))
 }
 
-pub(super) fn put_current(outbound: &OutboundMegolmSession, batch: &mut Batch) -> Result<()> {
+pub(super) fn put_current(
+    outbound: &OutboundMegolmSession,
+    tx: &mut Transaction<'_>,
+) -> Result<()> {
     let key = current_key(&outbound.account, &outbound.room_id);
-    batch.put(&key, &outbound.session_id)
+    tx.put(&key, &outbound.session_id)
 }
 
-pub(super) fn current_key(account: &Account, room_id: &str) -> RecordKey {
+pub(super) fn current_key(account: &Account, room_id: &RoomId) -> RecordKey {
     account.record_key(OUTBOUND_CURRENT, &[room_id])
 }
 
 /// Deletes all records of a session; if it is the room's current one, the room has none then.
-pub(super) fn delete(outbound: &OutboundMegolmSession, batch: &mut Batch) -> Result<()> {
+pub(super) fn delete(outbound: &OutboundMegolmSession, tx: &mut Transaction<'_>) -> Result<()> {
     let account = &outbound.account;
-    batch.delete(&outbound.key);
-    share_records::delete(outbound, batch)?;
-    if current(account, &outbound.room_id)?.as_deref() == Some(outbound.session_id.as_str()) {
-        batch.delete(&current_key(account, &outbound.room_id));
+    tx.delete(&outbound.key);
+    share_records::delete(outbound, tx)?;
+    if current(account, tx, &outbound.room_id)?.as_deref() == Some(outbound.session_id.as_str()) {
+        tx.delete(&current_key(account, &outbound.room_id));
     }
     Ok(())
 }

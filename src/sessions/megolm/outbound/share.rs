@@ -1,11 +1,11 @@
 //! Handing out the room key (M6-M14, D8-D11, D33; SEC-4, 5, 13).
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::audience::{Audience, Listed, NO_OLM, Name, Standing};
+use super::recipients::{DeviceName, Eligibility, NO_OLM, RecipientDevice, Recipients};
 use super::record::{self, OutboundState};
 use super::shares::{Notice, PendingKey, Share, ShareStatus};
 use super::unchanged::{self, Answered};
@@ -15,18 +15,24 @@ use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
 use crate::sessions::known_devices::{self, KnownDevices};
 use crate::sessions::megolm::room_key::{OLD_SHARED_HISTORY, SHARED_HISTORY};
-use crate::store::Batch;
+use crate::sessions::room_settings::RotationLimits;
+use crate::store::Transaction;
 
-/// One device's line in the result.
+/// What to send to which device: the answer of `get_session_key_for_sending`.
 #[derive(serde::Serialize)]
-struct Line<'a> {
-    device: &'a Name<'a>,
+#[serde(transparent)]
+pub struct KeysToSend<'a>(Vec<ToDevice<'a>>);
+
+/// What one device gets.
+#[derive(serde::Serialize)]
+struct ToDevice<'a> {
+    device: DeviceName<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<RoomKeyContent<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     withheld: Option<Object>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a E2eeError>,
+    error: Option<E2eeError>,
 }
 
 #[derive(serde::Serialize)]
@@ -39,97 +45,101 @@ struct RoomKeyContent<'a> {
     shared_history: BTreeMap<&'static str, bool>,
 }
 
-fn answered(recipients: [u8; 32], lines: &[Line<'_>]) -> Result<Option<Answered>> {
-    let mut without_keys = String::new();
-    let mut keys_are_sent = true;
-    for line in lines {
-        if line.content.is_some() {
-            keys_are_sent = false;
-            continue;
-        }
-        if !without_keys.is_empty() {
-            without_keys.push(',');
-        }
-        without_keys.push_str(&json::to_text(line)?);
-        if without_keys.len() > unchanged::LONGEST {
-            return Ok(None);
-        }
+impl fmt::Debug for KeysToSend<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeysToSend").finish_non_exhaustive()
     }
-    Ok(Some(Answered::new(recipients, without_keys, keys_are_sent)))
+}
+
+impl KeysToSend<'_> {
+    /// For `answer_again`.
+    fn remember(&self, digest: [u8; 32]) -> Result<Option<Answered>> {
+        let mut without_keys = String::new();
+        let mut keys_are_sent = true;
+        for line in &self.0 {
+            if line.content.is_some() {
+                keys_are_sent = false;
+                continue;
+            }
+            if !without_keys.is_empty() {
+                without_keys.push(',');
+            }
+            without_keys.push_str(&json::to_text(line)?);
+            if without_keys.len() > unchanged::LONGEST {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Answered::new(digest, without_keys, keys_are_sent)))
+    }
 }
 
 impl OutboundMegolmSession {
+    /// The limits within which `Recipients` are read.
+    pub fn limits(&self, tx: &mut Transaction<'_>) -> Result<RotationLimits> {
+        Ok(self.take(tx)?.settings.limits)
+    }
+
     /// What to send to which device; expires the session if it may no longer be used.
     ///
-    /// A device that was not handed the key before gets it at the current index, and that is
-    /// durable before this returns; one whose key waits to be sent gets the same again (M7).
-    pub fn get_session_key_for_sending(&self, recipients: &str) -> Result<String> {
-        let _entered = self.enter()?;
-        // The host's clock is asked without the lock, for which `shut_down` waits.
-        let now = self.account.now_ms()?;
-        let digest = Answered::digest(recipients);
-        let state = self.state()?;
-        if let Some(answer) = state.answer_again(&digest, now)? {
-            return Ok(answer);
-        }
-        let limits = state.settings.limits;
-        drop(state);
-        let mut audience = Audience::read(&self.account, recipients, limits)?;
-        let period = audience.period;
-        let gate = known_devices::gate(&self.account);
-        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.state()?;
+    /// A device that was not handed the key before gets it at the current index, and nobody may see
+    /// that before it is committed; one whose key waits to be sent gets the same again (M7).
+    pub fn get_session_key_for_sending<'a>(
+        &'a self,
+        tx: &mut Transaction<'_>,
+        mut recipients: Recipients<'a>,
+    ) -> Result<KeysToSend<'a>> {
+        let now = tx.now_ms()?;
+        let mut state = self.take(tx)?;
+        let period = recipients.period;
         state.check_life(period, now)?;
-        let mut known = KnownDevices::new(&self.account);
-        for listed in &mut audience.devices {
-            state.recognise(listed, &mut known)?;
+        let mut known = KnownDevices::hold(&self.account, tx)?;
+        for device in &mut recipients.devices {
+            state.recognise(device, &mut known, tx)?;
         }
-        let shares_history = audience.visibility.shares_history();
-        state.check_audience(shares_history, &audience)?;
+        let shares_history = recipients.visibility.shares_history();
+        state.check_recipients(shares_history, &recipients)?;
         state.change(|state| {
-            let mut batch = Batch::new();
             if state.period != period || state.shared_history.is_none() {
                 state.period = period;
                 state.shared_history = Some(shares_history);
-                record::put(self, state, &mut batch)?;
+                record::put(self, state, tx)?;
             }
-            state.hand_out(&audience, &mut known)?;
-            share_records::put(self, &mut state.shares, &mut batch)?;
-            known.put(&mut batch)?;
-            self.account.vault().commit(batch)?;
-            let lines = self.lines(state, &audience)?;
-            state.answered = answered(digest, &lines)?;
-            json::to_text(&lines)
+            state.hand_out(&recipients, &mut known, tx)?;
+            share_records::put(self, &mut state.shares, tx)?;
+            known.put(tx)?;
+            let digest = recipients.digest;
+            let keys = self.keys_to_send(state, recipients)?;
+            state.answered = keys.remember(digest)?;
+            Ok(keys)
         })
     }
 
-    fn lines<'a>(
+    fn keys_to_send<'a>(
         &'a self,
         state: &OutboundState,
-        audience: &'a Audience<'_>,
-    ) -> Result<Vec<Line<'a>>> {
+        recipients: Recipients<'a>,
+    ) -> Result<KeysToSend<'a>> {
         let mut lines = Vec::new();
-        for listed in &audience.devices {
-            let device = &listed.name;
-            let mut line = Line { device, content: None, withheld: None, error: None };
-            let share = state.shares.get(&listed.user_id, &listed.device_id);
+        for device in recipients.devices {
+            let share = state.shares.get(&device.user_id, &device.device_id);
             let status = share.map(|share| (share.status, share.notice));
-            match (&listed.standing, status) {
-                (Standing::Refused(error), _) => line.error = Some(error),
-                (Standing::Recipient(_), Some((ShareStatus::Pending(index), _))) => {
-                    line.content = Some(self.room_key_content(state, index)?);
+            let (mut content, mut withheld, mut error) = (None, None, None);
+            match (device.eligibility, status) {
+                (Eligibility::Refused(refused), _) => error = Some(refused),
+                (Eligibility::Eligible(_), Some((ShareStatus::Pending(index), _))) => {
+                    content = Some(self.room_key_content(state, index)?);
                 }
                 (
-                    Standing::Blocked { code, .. },
+                    Eligibility::Blocked { code, .. },
                     Some((ShareStatus::WithheldPending, _) | (_, Some(Notice::Pending))),
                 ) => {
-                    line.withheld = Some(self.withheld_content(code));
+                    withheld = Some(self.withheld_content(&code));
                 }
                 _ => continue,
             }
-            lines.push(line);
+            lines.push(ToDevice { device: device.name, content, withheld, error });
         }
-        Ok(lines)
+        Ok(KeysToSend(lines))
     }
 
     fn room_key_content(&self, state: &OutboundState, index: u32) -> Result<RoomKeyContent<'_>> {
@@ -168,19 +178,24 @@ impl OutboundMegolmSession {
 
 impl OutboundState {
     /// Refuses a device that is known by other keys, whether from this session or another.
-    fn recognise(&self, listed: &mut Listed<'_>, known: &mut KnownDevices<'_>) -> Result<()> {
-        let Some(keys) = listed.keys() else { return Ok(()) };
-        let verdict = match self.shares.get(&listed.user_id, &listed.device_id) {
+    fn recognise(
+        &self,
+        device: &mut RecipientDevice<'_>,
+        known: &mut KnownDevices<'_>,
+        tx: &Transaction<'_>,
+    ) -> Result<()> {
+        let Some(keys) = device.keys() else { return Ok(()) };
+        let verdict = match self.shares.get(&device.user_id, &device.device_id) {
             // Who was only told that he gets no key is not known by it.
             Some(share) if share.has_key() && share.is_of(keys) => Ok(()),
             Some(share) if share.has_key() && !share.may_be_of(keys) => {
                 Err(known_devices::mismatched())
             }
-            _ => known.check(keys),
+            _ => known.check(keys, tx),
         };
         match verdict {
             Err(error @ (E2eeError::MismatchedFingerprint { .. } | E2eeError::Corrupt { .. })) => {
-                listed.standing = Standing::Refused(error);
+                device.eligibility = Eligibility::Refused(error);
                 Ok(())
             }
             other => other,
@@ -188,23 +203,28 @@ impl OutboundState {
     }
 
     /// Records the key for devices that are new, and all users.
-    fn hand_out(&mut self, audience: &Audience<'_>, known: &mut KnownDevices<'_>) -> Result<()> {
+    fn hand_out(
+        &mut self,
+        recipients: &Recipients<'_>,
+        known: &mut KnownDevices<'_>,
+        tx: &Transaction<'_>,
+    ) -> Result<()> {
         let index = self.session.message_index();
         let mut is_new = true;
-        for listed in &audience.devices {
-            let (keys, fresh, code) = match &listed.standing {
-                Standing::Recipient(keys) => (keys, ShareStatus::Pending(index), None),
-                Standing::Blocked { keys, code } => {
+        for device in &recipients.devices {
+            let (keys, fresh, code) = match &device.eligibility {
+                Eligibility::Eligible(keys) => (keys, ShareStatus::Pending(index), None),
+                Eligibility::Blocked { keys, code } => {
                     (keys, ShareStatus::WithheldPending, Some(code))
                 }
-                Standing::Refused(_) => continue,
+                Eligibility::Refused(_) => continue,
             };
             let identity_key = keys.identity_key.to_bytes();
             let fingerprint_key = Some(*keys.fingerprint_key.as_bytes());
             if code.is_none() {
-                known.remember(keys)?;
+                known.remember(keys, tx)?;
             }
-            let (user_id, device_id) = (&listed.user_id, &listed.device_id);
+            let (user_id, device_id) = (&device.user_id, &device.device_id);
             let share = self
                 .shares
                 .get_mut(user_id, device_id)
@@ -227,7 +247,7 @@ impl OutboundState {
                 }
             }
         }
-        audience.users.iter().for_each(|user_id| self.shares.add_user(user_id));
+        recipients.users.iter().for_each(|user_id| self.shares.add_user(user_id));
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use super::shares::{Chunk, Notice, PendingKey, Share, ShareStatus, Shares, UserS
 use crate::base::json::decode_base64;
 use crate::error::{E2eeError, Result};
 use crate::store::collections::{OUTBOUND_SHARE_CHUNKS, OUTBOUND_SHARES};
-use crate::store::{Batch, RecordKey};
+use crate::store::{RecordKey, Records, Transaction};
 
 /// Lists instead of objects: the names of fields would be a third of the record.
 #[derive(Serialize, Deserialize)]
@@ -36,22 +36,22 @@ const WITHHELD_SENT: u8 = 3;
 const WAITS_NOTICE_WAITS: u8 = 4;
 const WAITS_NOTICE_SENT: u8 = 5;
 
-pub(super) fn load(outbound: &OutboundMegolmSession) -> Result<Shares> {
-    let (vault, parts) = (outbound.account.vault(), parts(outbound));
-    let records = vault.scan::<StoredChunk>(OUTBOUND_SHARE_CHUNKS, &parts)?;
-    let mut records: Vec<_> = records.into_iter().map(|(_, record)| record).collect();
-    records.sort_unstable_by_key(|record| record.number);
-    let (mut chunks, mut keys) = (Vec::with_capacity(records.len()), BTreeMap::new());
-    for record in records {
-        if record.number != chunks.len() {
+pub(super) fn load(outbound: &OutboundMegolmSession, records: &Records<'_>) -> Result<Shares> {
+    let parts = parts(outbound);
+    let stored = records.scan::<StoredChunk>(OUTBOUND_SHARE_CHUNKS, &parts)?;
+    let mut stored: Vec<_> = stored.into_iter().map(|(_, chunk)| chunk).collect();
+    stored.sort_unstable_by_key(|chunk| chunk.number);
+    let (mut chunks, mut keys) = (Vec::with_capacity(stored.len()), BTreeMap::new());
+    for chunk in stored {
+        if chunk.number != chunks.len() {
             return Err(damaged());
         }
-        let (chunk, of_chunk) = record.read()?;
+        let (chunk, of_chunk) = chunk.read()?;
         chunks.push(chunk);
         keys.extend(of_chunk);
     }
     let mut shares = Shares::stored(chunks, keys);
-    for (key, former) in vault.scan::<FormerShares>(OUTBOUND_SHARES, &parts)? {
+    for (key, former) in records.scan::<FormerShares>(OUTBOUND_SHARES, &parts)? {
         let (devices, keys) = read_former(former.devices)?;
         shares.add_former(&former.user_id, devices, keys, key);
     }
@@ -63,7 +63,7 @@ pub(super) fn load(outbound: &OutboundMegolmSession) -> Result<Shares> {
 pub(super) fn put(
     outbound: &OutboundMegolmSession,
     shares: &mut Shares,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
     let (changed, former) = shares.take_changes();
     if changed.is_empty() {
@@ -73,18 +73,18 @@ pub(super) fn put(
     for place in changed {
         if let Some(chunk) = shares.chunks.get(place) {
             let record = StoredChunk::new(place, chunk, shares)?;
-            batch.put(&chunk_key(outbound, place), &record)?;
+            tx.put(&chunk_key(outbound, place), &record)?;
         }
     }
-    former.iter().for_each(|key| batch.delete(key));
+    former.iter().for_each(|key| tx.delete(key));
     Ok(())
 }
 
 /// Deletes all shares of a session, damaged ones too.
-pub(super) fn delete(outbound: &OutboundMegolmSession, batch: &mut Batch) -> Result<()> {
+pub(super) fn delete(outbound: &OutboundMegolmSession, tx: &mut Transaction<'_>) -> Result<()> {
     for collection in [OUTBOUND_SHARE_CHUNKS, OUTBOUND_SHARES] {
-        for key in outbound.account.vault().scan_keys(collection, &parts(outbound))? {
-            batch.delete(&key);
+        for key in tx.records().scan_keys(collection, &parts(outbound))? {
+            tx.delete(&key);
         }
     }
     Ok(())

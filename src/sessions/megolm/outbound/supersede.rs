@@ -6,46 +6,42 @@
 //! of a session, and others what they were sent of the room's current one (SEC-62), whose shares
 //! say as of which index.
 
-use std::sync::Arc;
-
-use super::record::{self, OutboundState};
 use super::shares::Shares;
-use super::{OutboundMegolmSession, share_records};
+use super::{OutboundMegolmSession, record, share_records};
 use crate::error::{E2eeError, Result};
-use crate::sessions::account::Account;
-use crate::store::{Batch, LiveGuard};
-
-/// The room's current session, for whoever holds the room's gate. What is damaged is out of use
-/// already, and does not keep the room from getting another session.
-pub(super) fn predecessor(
-    account: &Arc<Account>,
-    room_id: &str,
-) -> Result<Option<OutboundMegolmSession>> {
-    let session_id = readable(record::current(account, room_id))?;
-    Ok(session_id.map(|session_id| OutboundMegolmSession::named(account, room_id, &session_id)))
-}
+use crate::store::Transaction;
 
 impl OutboundMegolmSession {
-    /// Puts into a batch that the session is superseded. The change ends when the batch is
-    /// committed; until then nobody else can use the session. `None` if it is out of use: it was
-    /// erased, its record is damaged, or a call on it has unwound.
-    pub(super) fn supersede(
-        &self,
-        batch: &mut Batch,
-    ) -> Result<Option<LiveGuard<'_, OutboundState>>> {
-        let Ok(mut lock) = self.shared.state.hold() else { return Ok(None) };
-        if let Some(place) = lock.missing() {
+    /// The room's current session, for whoever holds the room. What is damaged is out of use
+    /// already, and does not keep the room from getting another session.
+    pub(super) fn predecessor(&self, tx: &Transaction<'_>) -> Result<Option<Self>> {
+        let current = readable(record::current(&self.account, tx, &self.room_id))?;
+        Ok(current.map(|id| Self::named(&self.account, self.room_id.clone(), &id)))
+    }
+
+    /// Expires the session for good and forgets to whom it was sent. Nothing happens if it is out
+    /// of use: it was erased, its record is damaged, or a call on it has unwound.
+    pub(super) fn supersede(self, tx: &mut Transaction<'_>) -> Result<()> {
+        let load = |records: &_| {
+            self.account.check_open()?;
             // Without its shares, which go: they may be many, or damaged.
-            *place = readable(record::load_alone(self))?.map(Arc::new);
+            record::load_alone(&self, records)
+        };
+        let state = match tx.find(&self.shared.state, load) {
+            Err(E2eeError::NotFound { .. } | E2eeError::Panic { .. }) => None,
+            found => readable(found)?,
+        };
+        if let Some(mut state) = state {
+            state.change(|state| {
+                state.superseded = true;
+                state.shares = Shares::default();
+                state.answered = None;
+                record::put(&self, state, tx)?;
+                share_records::delete(&self, tx)
+            })?;
         }
-        let Ok(mut guard) = lock.into_guard() else { return Ok(None) };
-        let state = guard.begin_change()?;
-        state.superseded = true;
-        state.shares = Shares::default();
-        state.answered = None;
-        record::put(self, state, batch)?;
-        share_records::delete(self, batch)?;
-        Ok(Some(guard))
+        self.keep_until_stored(tx);
+        Ok(())
     }
 }
 
