@@ -1288,6 +1288,14 @@ void matrixe2ee_olm_channel_free(matrixe2ee_olm_channel *channel);
 /// Makes a new session and makes it the room's current one. On return it is on
 /// disk.
 ///
+/// The session that was the room's current one has expired for good with that, for
+/// all its handles (SESSION_EXPIRED with the reason "superseded"): to whom its key
+/// was sent is deleted in the same write. Messages that it has encrypted before can
+/// be sent as ever, and it can be opened by its ID, given to
+/// matrixe2ee_inbound_megolm_session_from_outbound_session() and erased. If this
+/// fails, it is the current one as before. One whose record is damaged stays as it
+/// is, out of use.
+///
 /// \param room_id for example "!room:example.org".
 /// \param settings limits applied to the room's own values, each of them optional:
 /// {"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
@@ -1399,7 +1407,8 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_message_index(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, ROOM_NOT_ENCRYPTED,
 /// UNKNOWN_ALGORITHM, CLOCK_FAILED, SESSION_EXPIRED (someone who has the key is no
-/// longer a recipient, or the session is used up: make a new one).
+/// longer a recipient, or the session is used up: make a new one; or "superseded":
+/// open the room's current one).
 matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending(
     const matrixe2ee_outbound_megolm_session *session,
     const char *recipients,
@@ -1413,7 +1422,8 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_get_session_key_for_sending
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
 /// For a session that was taken over, the first call tells who has its key already:
 /// full device keys, as from /keys/query, or [] if nobody has. An entry that cannot
-/// be read is INVALID_FIELD then, and nothing changes; later it is ignored.
+/// be read is INVALID_FIELD then, and nothing changes; later it is ignored. For a
+/// superseded session nothing is noted, and that is no error.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(
@@ -1437,7 +1447,7 @@ matrixe2ee_status matrixe2ee_outbound_megolm_session_mark_as_sent(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the event that the server makes of
 /// it could have over 65,536 bytes; no index is used), CLOCK_FAILED, SESSION_EXPIRED
-/// (make a new session).
+/// (make a new session, or if it is "superseded", open the room's current one).
 matrixe2ee_status matrixe2ee_outbound_megolm_session_encrypt(
     const matrixe2ee_outbound_megolm_session *session,
     const char *event_type,

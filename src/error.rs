@@ -136,7 +136,8 @@ errors! {
     // Megolm.
     /// The room key must be rotated: create a new outbound session.
     SessionExpired = 300 "SESSION_EXPIRED" {
-        /// One of invalidated, count, time, clock, device_gone, user_gone, history_visibility.
+        /// One of invalidated, count, time, clock, device_gone, user_gone, history_visibility,
+        /// recipients_unknown, superseded.
         reason: String,
     }
     /// The room has no encryption settings.

@@ -60,8 +60,9 @@ pub mod typed {
     pub use crate::sessions::device_keys::DeviceKeys;
     pub use crate::sessions::libolm_import::{Failure, Report, import_libolm_sessions};
     pub use crate::sessions::megolm::{
-        Decrypted, ExportedSession, InboundMegolmSession, OutboundMegolmSession, SessionInfo,
-        Settings, decrypt_room_events, list_sessions,
+        Decrypted, EncryptedEvent, EventContent, ExportedSession, InboundMegolmSession, KeysToSend,
+        OutboundMegolmSession, Recipients, SentDevice, SessionInfo, Settings, decrypt_room_events,
+        list_sessions,
     };
     pub use crate::sessions::olm::{
         ChannelInfo, FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,

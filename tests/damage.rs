@@ -157,6 +157,14 @@ fn a_flipped_bit_in_any_record_costs_its_object_alone_and_the_rest_is_salvaged()
                 }
                 broken => assert!(broken <= 2, "{collection}, {what}: {broken}"),
             }
+            // With any record damaged, the room can go on with another session.
+            if let (Ok(account), true) =
+                (Account::open(store, USER, "ALICE"), collection != "vault_index")
+            {
+                for room in ROOMS {
+                    OutboundMegolmSession::create(&account, room, None).unwrap();
+                }
+            }
         }
         // Erasing makes it whole.
         if let Ok(account) = Account::open(&store, USER, "ALICE") {

@@ -32,7 +32,8 @@ fn a_device_that_was_blocked_elsewhere_under_other_keys_does_not_get_the_key_wit
         fate(&session, &listed.clone().blocked(&fake, "m.unverified"), &fake),
         "m.unverified"
     );
-    let elsewhere = alice.outbound(None);
+    let elsewhere =
+        ok(OutboundMegolmSession::create(&alice.account, "!elsewhere:example.org", None));
     assert_eq!(fate(&elsewhere, &Recipients::of(&[&bob]), &bob), "key");
     for _ in 0..2 {
         let stored =

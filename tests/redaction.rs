@@ -140,11 +140,15 @@ fn show_typed_core(show: &dyn Fn(&str, &dyn Debug)) {
     let inbound = ok(inbound);
     let decrypted = ok(inbound.decrypt(&mut tx, &event));
     let exported = ok(inbound.export_at(&mut tx, None));
+    let (room_id, settings) =
+        (ok(typed::RoomId::read("room_id", ROOM)), typed::Settings::default());
+    let outbound = typed::OutboundMegolmSession::create(&account, &mut tx, room_id, settings);
+    let outbound = ok(outbound);
     show("typed::Transaction", &tx);
     ok(tx.commit());
-    let outbound =
-        ok(typed::OutboundMegolmSession::create(&account, ROOM, typed::Settings::default()));
-    let objects: [(&str, &dyn Debug); 8] = [
+    let said = raw.room_key().to_string();
+    let objects: [(&str, &dyn Debug); 9] = [
+        ("typed::EventContent", &ok(typed::EventContent::read(&said))),
         ("typed::Store", &store),
         ("typed::Account", &account),
         ("typed::InboundMegolmSession", &inbound),

@@ -251,3 +251,56 @@ fn the_store_files_of_all_formats_open_and_nothing_in_them_is_lost() {
     }
     names.iter().for_each(|name| check(name));
 }
+
+/// How many records of a collection a store has.
+fn records(path: &Path, collection: &str) -> i64 {
+    let file = rusqlite::Connection::open(path).unwrap();
+    let count = "SELECT count(*) FROM record WHERE collection = ?1";
+    file.query_row(count, [collection], |row| row.get(0)).unwrap()
+}
+
+/// The shares of an outbound session stood in a record for each user.
+#[test]
+fn whom_a_key_was_sent_to_moves_into_chunks_when_it_changes_and_nobody_gets_the_key_again() {
+    for name in ["format-1", "format-2", "format-3", "version-0.2"] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.db");
+        fs::copy(folder().join(format!("{name}.sqlite")), &path).unwrap();
+        let facts = v(&fs::read_to_string(folder().join(format!("{name}.json"))).unwrap());
+        let former = records(&path, "outbound_megolm_share");
+        assert!(former > 0, "{name}");
+        let open_session = |alice: &Device| {
+            OutboundMegolmSession::create_from_storage(&alice.account, ROOM, None).unwrap()
+        };
+        let dora = RawDevice::new("@dora:example.org", "DORA").device_keys();
+        let mut recipients = facts["recipients"].clone();
+        recipients["members"]["@dora:example.org"] = json!("join");
+        recipients["device_keys"]["@dora:example.org"] = json!({"DORA": dora});
+
+        let alice = open(&path);
+        let lines = open_session(&alice).get_session_key_for_sending(&recipients.to_string());
+        let lines = v(&lines.unwrap());
+        assert_eq!((lines.as_array().unwrap().len(), &lines[0]["device"]), (1, &dora), "{name}");
+        alice.store.shut_down().unwrap();
+        assert_eq!(records(&path, "outbound_megolm_share"), 0, "{name}");
+        assert_eq!(records(&path, "outbound_megolm_share_chunk"), 1, "{name}");
+
+        let alice = open(&path);
+        let session = open_session(&alice);
+        assert_eq!(
+            v(&session.get_session_key_for_sending(&recipients.to_string()).unwrap()),
+            lines
+        );
+        session.mark_as_sent(&json!([dora]).to_string()).unwrap();
+        assert_eq!(session.get_session_key_for_sending(&recipients.to_string()).unwrap(), "[]");
+        let gone = facts["recipients"].to_string();
+        fails(session.get_session_key_for_sending(&gone), "SESSION_EXPIRED"); // M13
+        // What is stored in the former way goes with its session, too.
+        alice.store.shut_down().unwrap();
+        fs::copy(folder().join(format!("{name}.sqlite")), &path).unwrap();
+        let alice = open(&path);
+        OutboundMegolmSession::create(&alice.account, ROOM, None).unwrap();
+        alice.store.shut_down().unwrap();
+        assert_eq!(records(&path, "outbound_megolm_share"), 0, "{name}");
+    }
+}

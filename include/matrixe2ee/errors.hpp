@@ -183,8 +183,8 @@ struct UnknownFingerprint : Error { using Error::Error; };
 /// The room key must be rotated: create a new outbound session. (300)
 struct SessionExpired : Error {
   using Error::Error;
-  /// invalidated, count, time, clock, device_gone, user_gone, history_visibility or
-  /// recipients_unknown.
+  /// invalidated, count, time, clock, device_gone, user_gone, history_visibility,
+  /// recipients_unknown or superseded.
   std::string reason() const { return detail::string_in(json(), "reason"); }
 };
 

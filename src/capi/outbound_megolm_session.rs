@@ -16,6 +16,14 @@ pub struct matrixe2ee_outbound_megolm_session {
 /// Makes a new session and makes it the room's current one. On return it is on
 /// disk.
 ///
+/// The session that was the room's current one has expired for good with that, for
+/// all its handles (SESSION_EXPIRED with the reason "superseded"): to whom its key
+/// was sent is deleted in the same write. Messages that it has encrypted before can
+/// be sent as ever, and it can be opened by its ID, given to
+/// matrixe2ee_inbound_megolm_session_from_outbound_session() and erased. If this
+/// fails, it is the current one as before. One whose record is damaged stays as it
+/// is, out of use.
+///
 /// \param room_id for example "!room:example.org".
 /// \param settings limits applied to the room's own values, each of them optional:
 /// {"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
@@ -177,7 +185,8 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_message_index(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE, ROOM_NOT_ENCRYPTED,
 /// UNKNOWN_ALGORITHM, CLOCK_FAILED, SESSION_EXPIRED (someone who has the key is no
-/// longer a recipient, or the session is used up: make a new one).
+/// longer a recipient, or the session is used up: make a new one; or "superseded":
+/// open the room's current one).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_get_session_key_for_sending(
     session: *const matrixe2ee_outbound_megolm_session,
@@ -200,7 +209,8 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_get_session_key_for_
 /// matrixe2ee_outbound_megolm_session_get_session_key_for_sending() gave: [{...}].
 /// For a session that was taken over, the first call tells who has its key already:
 /// full device keys, as from /keys/query, or [] if nobody has. An entry that cannot
-/// be read is INVALID_FIELD then, and nothing changes; later it is ignored.
+/// be read is INVALID_FIELD then, and nothing changes; later it is ignored. For a
+/// superseded session nothing is noted, and that is no error.
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
 #[unsafe(no_mangle)]
@@ -229,7 +239,7 @@ pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_mark_as_sent(
 ///
 /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the event that the server makes of
 /// it could have over 65,536 bytes; no index is used), CLOCK_FAILED, SESSION_EXPIRED
-/// (make a new session).
+/// (make a new session, or if it is "superseded", open the room's current one).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_outbound_megolm_session_encrypt(
     session: *const matrixe2ee_outbound_megolm_session,

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::Account;
+use crate::base::identifiers::{EventType, RoomId};
 use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
-use crate::sessions::megolm::{self, Settings};
+use crate::sessions::megolm::{self, EventContent, Recipients, SentDevice, Settings};
+use crate::store::Transaction;
 
 /// The sending half of a Megolm session: encrypts for a room, and hands its key to every device.
 ///
@@ -25,9 +27,22 @@ impl fmt::Debug for OutboundMegolmSession {
     }
 }
 
+impl OutboundMegolmSession {
+    fn begin(&self) -> Result<Transaction<'_>> {
+        self.core.account().begin()
+    }
+}
+
 #[cfg_attr(feature = "uniffi", cfg_eval::cfg_eval, uniffi::export)]
 impl OutboundMegolmSession {
     /// Makes a new session, durable and the room's current one when this returns.
+    ///
+    /// The session that was the room's current one has expired for good with that, for all its
+    /// handles (SESSION_EXPIRED with the reason `superseded`): to whom its key was sent is deleted
+    /// in the same write. Messages that it has encrypted before can be sent as ever, and it can be
+    /// opened by its ID, given to `InboundMegolmSession.from_outbound_session` and erased. If this
+    /// fails, it is the current one as before. One whose record is damaged stays as it is, out of
+    /// use.
     ///
     /// `settings`: `{"minimum_rotation_period_ms": 3600000, "maximum_rotation_period_msgs": 10000,
     /// "reserve_ahead": 32, "old_shared_history_names": false}`, all optional, or null: limits
@@ -44,7 +59,11 @@ impl OutboundMegolmSession {
             None => Settings::default(),
             Some(text) => Settings::read(&json::parse_object("settings", &text, ARGUMENT_LIMIT)?)?,
         };
-        let core = megolm::OutboundMegolmSession::create(&account.core, room_id, settings)?;
+        let room_id = RoomId::read("room_id", room_id)?;
+        let mut tx = account.core.begin()?;
+        let core =
+            megolm::OutboundMegolmSession::create(&account.core, &mut tx, room_id, settings)?;
+        tx.commit()?;
         Ok(Arc::new(Self { core }))
     }
 
@@ -58,8 +77,11 @@ impl OutboundMegolmSession {
         room_id: &str,
         session_id: Option<String>,
     ) -> Result<Arc<Self>> {
+        let room_id = RoomId::read("room_id", room_id)?;
+        let mut tx = account.core.begin()?;
         let core = megolm::OutboundMegolmSession::create_from_storage(
             &account.core,
+            &mut tx,
             room_id,
             session_id.as_deref(),
         )?;
@@ -91,24 +113,28 @@ impl OutboundMegolmSession {
         pickle_key: Vec<u8>,
     ) -> Result<Arc<Self>> {
         let key = Zeroizing::new(pickle_key);
+        let room_id = RoomId::read("room_id", room_id)?;
+        let mut tx = account.core.begin_alone()?;
         let core = megolm::OutboundMegolmSession::from_libolm_pickle(
             &account.core,
+            &mut tx,
             room_id,
             pickle,
             &key,
         )?;
+        tx.commit()?;
         Ok(Arc::new(Self { core }))
     }
 
     /// The session's ID.
     pub fn session_id(&self) -> Result<String> {
-        self.core.session_id().map(str::to_owned)
+        self.core.session_id(&mut self.begin()?).map(str::to_owned)
     }
 
     /// The index that the next message will have. After a crash or a failed write it is higher than
     /// that of the last message plus one, by at most what was reserved.
     pub fn message_index(&self) -> Result<u32> {
-        self.core.message_index()
+        self.core.message_index(&mut self.begin()?)
     }
 
     /// What to send to which device before the next message: `[{"device": {device keys},
@@ -130,24 +156,39 @@ impl OutboundMegolmSession {
     /// "blocked": {"@u:hs": {"DEVICE": "m.blacklisted"}}}`. `members` is complete. Blocking a device
     /// that had the key expires the session, but for `m.no_olm`: it could only not be reached.
     ///
-    /// Errors: SESSION_EXPIRED (create a new session; nothing has changed), ROOM_NOT_ENCRYPTED,
+    /// Errors: SESSION_EXPIRED (create a new session, or with the reason `superseded`, open the
+    /// room's current one; nothing has changed), ROOM_NOT_ENCRYPTED,
     /// UNKNOWN_ALGORITHM, INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, STORE_CLOSED,
     /// STORE_IO.
     pub fn get_session_key_for_sending(&self, recipients: &str) -> Result<String> {
-        self.core.get_session_key_for_sending(recipients)
+        let mut tx = self.begin()?;
+        if let Some(answer) = self.core.answer_again(&mut tx, recipients)? {
+            return Ok(answer);
+        }
+        let limits = self.core.limits(&mut tx)?;
+        // Others may use the session while all signatures are checked.
+        drop(tx);
+        let recipients = Recipients::read(self.core.account(), recipients, limits)?;
+        let mut tx = self.begin()?;
+        let keys = self.core.get_session_key_for_sending(&mut tx, recipients)?;
+        tx.commit()?;
+        json::to_text(&keys)
     }
 
     /// Notes that devices have been sent what `get_session_key_for_sending` gave for them.
     ///
     /// `devices`: a JSON list of its `device` objects; any that cannot be read, or are without user,
     /// device or key, are ignored. For an imported session, the first call tells who has its key, `[]` if nobody has:
-    /// an entry that cannot be read is INVALID_FIELD then, and changes nothing. Durable when this
-    /// returns.
+    /// an entry that cannot be read is INVALID_FIELD then, and changes nothing. For a superseded session
+    /// nothing is noted, and that is no error. Durable when this returns.
     ///
     /// Errors: INVALID_JSON, INVALID_FIELD, STORE_CLOSED, STORE_IO.
     pub fn mark_as_sent(&self, devices: &str) -> Result<()> {
         let devices = json::parse_raw_list("devices", devices, ARGUMENT_LIMIT)?;
-        self.core.mark_as_sent(&devices)
+        let devices = devices.into_iter().map(SentDevice::read).collect();
+        let mut tx = self.begin()?;
+        self.core.mark_as_sent(&mut tx, devices)?;
+        tx.commit()
     }
 
     /// Encrypts a room event and returns the content of `m.room.encrypted`: `{"algorithm",
@@ -161,17 +202,26 @@ impl OutboundMegolmSession {
     ///
     /// Errors: SESSION_EXPIRED, INVALID_JSON, INVALID_FIELD, TOO_LARGE, CLOCK_FAILED, STORE_IO.
     pub fn encrypt(&self, event_type: &str, content: &str) -> Result<String> {
-        self.core.encrypt(event_type, content)
+        let event_type = EventType::read("event_type", event_type)?;
+        let content = EventContent::read(content)?;
+        let mut tx = self.begin()?;
+        let encrypted = self.core.encrypt(&mut tx, &event_type, &content)?;
+        tx.commit()?;
+        json::to_text(&encrypted)
     }
 
     /// Expires the session for good: after a leave was seen, for example. Durable when this
     /// returns.
     pub fn invalidate(&self) -> Result<()> {
-        self.core.invalidate()
+        let mut tx = self.begin()?;
+        self.core.invalidate(&mut tx)?;
+        tx.commit()
     }
 
     /// Deletes the session. Every handle on it answers NOT_FOUND from then on.
     pub fn erase(&self) -> Result<()> {
-        self.core.erase()
+        let mut tx = self.begin()?;
+        self.core.erase(&mut tx)?;
+        tx.commit()
     }
 }

@@ -4,7 +4,7 @@
 //! They are kept as long as the account: a device that was gone for a while is remembered, too.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::device_keys::DeviceKeys;
 use crate::store::collections::KNOWN_DEVICES;
-use crate::store::{Batch, RecordKey};
+use crate::store::{Live, RecordKey, Transaction};
 
 #[derive(Serialize, Deserialize, Default)]
 struct User {
@@ -26,8 +26,6 @@ struct Device {
 }
 
 /// What is remembered of the users that one call is about, and what it adds.
-///
-/// Its caller holds the `gate` until the batch is committed.
 pub(crate) struct KnownDevices<'a> {
     account: &'a Account,
     users: BTreeMap<String, Result<Changed>>,
@@ -39,32 +37,32 @@ struct Changed {
     is_changed: bool,
 }
 
-/// Held from looking a device up until it is stored, so that two calls do not remember two keys.
-pub(crate) fn gate(account: &Account) -> Arc<Mutex<()>> {
-    account.children().get_or_insert(&account.record_key(KNOWN_DEVICES, &[]), Mutex::default)
-}
-
 pub(crate) fn mismatched() -> E2eeError {
     E2eeError::mismatched_fingerprint("the device had other keys when it was given a room key")
 }
 
 impl<'a> KnownDevices<'a> {
-    pub(crate) fn new(account: &'a Account) -> Self {
-        Self { account, users: BTreeMap::new() }
+    /// Nobody else looks a device up until the transaction ends, so that two calls do not remember
+    /// two keys.
+    pub(crate) fn hold(account: &'a Account, tx: &mut Transaction<'_>) -> Result<Self> {
+        let key = account.record_key(KNOWN_DEVICES, &[]);
+        let gate: Arc<Live<()>> = account.children().get_or_insert(&key, Live::new);
+        tx.take(&gate, |_| Ok(Some(())))?;
+        Ok(Self { account, users: BTreeMap::new() })
     }
 
     /// `MISMATCHED_FINGERPRINT` if the device is known by other keys. If what is remembered of the
     /// user is damaged, each device of the user has that error, and no other user's.
-    pub(crate) fn check(&mut self, device: &DeviceKeys) -> Result<()> {
-        match self.user(&device.user_id)?.devices.get(&*device.device_id) {
+    pub(crate) fn check(&mut self, device: &DeviceKeys, tx: &Transaction<'_>) -> Result<()> {
+        match self.user(&device.user_id, tx)?.devices.get(&*device.device_id) {
             Some(known) if !known.is_of(device) => Err(mismatched()),
             _ => Ok(()),
         }
     }
 
     /// Remembers a device that was checked.
-    pub(crate) fn remember(&mut self, device: &DeviceKeys) -> Result<()> {
-        let devices = &self.user(&device.user_id)?.devices;
+    pub(crate) fn remember(&mut self, device: &DeviceKeys, tx: &Transaction<'_>) -> Result<()> {
+        let devices = &self.user(&device.user_id, tx)?.devices;
         if devices.contains_key(&*device.device_id) {
             return Ok(());
         }
@@ -75,18 +73,18 @@ impl<'a> KnownDevices<'a> {
         Ok(())
     }
 
-    pub(crate) fn put(&self, batch: &mut Batch) -> Result<()> {
+    pub(crate) fn put(&self, tx: &mut Transaction<'_>) -> Result<()> {
         for (user_id, changed) in &self.users {
             if let Ok(Changed { user, is_changed: true }) = changed {
-                batch.put(&self.key(user_id), user)?;
+                tx.put(&self.key(user_id), user)?;
             }
         }
         Ok(())
     }
 
-    fn user(&mut self, user_id: &str) -> Result<&User> {
+    fn user(&mut self, user_id: &str, tx: &Transaction<'_>) -> Result<&User> {
         if !self.users.contains_key(user_id) {
-            let user = match self.account.vault().read(&self.key(user_id)) {
+            let user = match tx.read(&self.key(user_id)) {
                 Ok(user) => Ok(Changed { user: user.unwrap_or_default(), is_changed: false }),
                 Err(error @ E2eeError::Corrupt { .. }) => Err(error),
                 Err(error) => return Err(error),

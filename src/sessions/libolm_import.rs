@@ -15,7 +15,7 @@ use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::libolm_pickles;
-use crate::sessions::megolm::{Arrival, InboundMegolmSession, OutboundImport};
+use crate::sessions::megolm::{Arrival, InboundMegolmSession, OutboundMegolmSession};
 use crate::sessions::olm::OlmChannel;
 use crate::store::Transaction;
 
@@ -213,9 +213,7 @@ fn import_chunk(
     pickle_key: &[u8],
     report: &mut Report,
 ) -> Result<()> {
-    let now = account.now_ms()?;
     let mut tx = account.begin_alone()?;
-    let mut outbound = OutboundImport::new(account, now);
     for unit in units {
         match unit {
             Unit::Channel { user_id, identity_key, pickles } => {
@@ -248,9 +246,15 @@ fn import_chunk(
             }
             Unit::Outbound(index, session) => {
                 let Outbound { room_id, pickle } = session;
-                match outbound.add_libolm_pickle(&room_id, &pickle, pickle_key, tx.batch()) {
-                    Ok(true) => report.count(Arrival::New),
-                    Ok(false) => report.count(Arrival::Known),
+                let session = RoomId::read("room_id", &room_id).and_then(|room_id| {
+                    let key = pickle_key;
+                    OutboundMegolmSession::from_libolm_pickle(
+                        account, &mut tx, room_id, &pickle, key,
+                    )
+                });
+                match session {
+                    Ok(_) => report.count(Arrival::New),
+                    Err(E2eeError::AlreadyExists { .. }) => report.count(Arrival::Known),
                     Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
                 }
             }

@@ -20,7 +20,7 @@ pub(crate) struct RotationPeriod {
 
 /// The application's limits on what a room may ask for (S1, D7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct RotationLimits {
+pub struct RotationLimits {
     pub(crate) minimum_period_ms: i64,
     pub(crate) maximum_period_msgs: u32,
 }

@@ -27,7 +27,9 @@ pub(crate) const OUTBOUND_SESSIONS: &str = "outbound_megolm_session";
 pub(crate) const OUTBOUND_ROOMS: &str = "outbound_megolm_room";
 /// [user, device, room]: the room's current session.
 pub(crate) const OUTBOUND_CURRENT: &str = "outbound_megolm_current";
-/// [user, device, room, session ID, recipient user].
+/// [user, device, room, session ID, chunk number]: to whom a session was sent.
+pub(crate) const OUTBOUND_SHARE_CHUNKS: &str = "outbound_megolm_share_chunk";
+/// [user, device, room, session ID, recipient user]. Only earlier versions wrote it.
 pub(crate) const OUTBOUND_SHARES: &str = "outbound_megolm_share";
 /// [user, device, other user]: the keys by which their devices are known.
 pub(crate) const KNOWN_DEVICES: &str = "known_device";
@@ -51,7 +53,7 @@ pub(crate) const OLM_LISTS: &str = "olm_list";
 pub(crate) const SETS: [&str; 2] = [INBOUND_LISTS, OLM_LISTS];
 
 /// Every collection whose records stand under (user, device).
-pub(crate) const OF_AN_ACCOUNT: [&str; 14] = [
+pub(crate) const OF_AN_ACCOUNT: [&str; 15] = [
     ACCOUNTS,
     FALLBACK_SESSIONS,
     OLM_CHANNELS,
@@ -60,6 +62,7 @@ pub(crate) const OF_AN_ACCOUNT: [&str; 14] = [
     OUTBOUND_SESSIONS,
     OUTBOUND_ROOMS,
     OUTBOUND_CURRENT,
+    OUTBOUND_SHARE_CHUNKS,
     OUTBOUND_SHARES,
     KNOWN_DEVICES,
     INBOUND_SESSIONS,

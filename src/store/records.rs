@@ -56,6 +56,21 @@ impl<'a> Records<'a> {
         Ok(names.into_iter().take(limit).collect())
     }
 
+    /// All records whose names begin with these parts, in no telling order. Where a record guards
+    /// the use of keys, a damaged or missing one is CORRUPT; elsewhere it is left out.
+    pub(crate) fn scan<T: DeserializeOwned>(
+        &self,
+        collection: &'static str,
+        parts: &[&str],
+    ) -> Result<Vec<(RecordKey, T)>> {
+        let mut found: Vec<(RecordKey, T)> = self.vault.scan(collection, parts)?;
+        found.retain(|(key, _)| self.pending.get(key).is_none());
+        for key in self.pending.keys_under(&self.vault.prefix(collection, parts)) {
+            found.extend(self.read(&key)?.map(|record| (key, record)));
+        }
+        Ok(found)
+    }
+
     /// The keys of all records whose names begin with these parts, damaged, missing and unexpected
     /// ones included: what has to be deleted, so that nothing is left.
     pub(crate) fn scan_keys(

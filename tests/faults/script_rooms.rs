@@ -182,6 +182,18 @@ pub(super) const ROOMS: &[Step] = &[
         },
         ..STEP
     },
+    Step {
+        name: "OutboundMegolmSession.create in the place of another session",
+        prepare: |world| world.former = world.outbound.clone(),
+        call: |world| {
+            let settings = json!({ "reserve_ahead": RESERVED }).to_string();
+            let session = OutboundMegolmSession::create(world.account(), ROOM, Some(settings))?;
+            world.outbound = Some(session);
+            Ok(())
+        },
+        after: |world| world.check_former(),
+        ..STEP
+    },
     Step { name: "invalidate", call: |world| world.outbound().invalidate(), ..STEP },
     Step {
         name: "OutboundMegolmSession.erase",

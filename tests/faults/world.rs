@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use vodozemac::megolm::GroupSession;
 use vodozemac::olm::Session;
 
+use super::acts::recipients;
 use super::file::Image;
 use super::people::{Judge, Person, bobs_room, v};
 use crate::base::environment::Clock;
@@ -61,6 +62,8 @@ pub(super) struct World {
     pub(super) account: Option<Arc<Account>>,
     pub(super) channels: BTreeMap<&'static str, Arc<OlmChannel>>,
     pub(super) outbound: Option<Arc<OutboundMegolmSession>>,
+    /// The room's session before that.
+    pub(super) former: Option<Arc<OutboundMegolmSession>>,
     pub(super) inbound: BTreeMap<&'static str, Arc<InboundMegolmSession>>,
     pub(super) judge: Judge,
     pub(super) carol: Person,
@@ -87,6 +90,7 @@ impl World {
             account: None,
             channels: BTreeMap::new(),
             outbound: None,
+            former: None,
             inbound: BTreeMap::new(),
             judge: Judge::new(),
             carol: Person::new("@carol:c.org", "CAROL"),
@@ -210,6 +214,34 @@ impl World {
                 assert_eq!(account.keys_upload_request().unwrap(), open, "{step}");
             }
         }
+    }
+
+    /// A session that the room may have lost to another one is as good as the disk says: in use
+    /// with all that is known of its recipients, or superseded and without.
+    pub(super) fn check_former(&self) {
+        // Of a store that broke its promise nothing is to be expected.
+        if !self.store.core.problems().unwrap().is_empty() {
+            return;
+        }
+        let former = self.former.as_ref().unwrap();
+        let id = former.session_id().unwrap();
+        let (store, room) = (self.after_a_crash(), recipients(self, 90));
+        let account = Account::open(&store, "@alice:a.org", "ALICE").unwrap();
+        let stored = OutboundMegolmSession::create_from_storage(&account, ROOM, Some(id.clone()));
+        let current = OutboundMegolmSession::create_from_storage(&account, ROOM, None);
+        let is_current = current.unwrap().session_id().unwrap() == id;
+        for session in [former, &stored.unwrap()] {
+            match session.get_session_key_for_sending(&room) {
+                Ok(answer) => assert!(is_current && answer == "[]", "{answer}"),
+                Err(E2eeError::SessionExpired { reason, .. }) => {
+                    assert!(!is_current && reason == "superseded", "{reason}");
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        let parts = ["@alice:a.org", "ALICE", ROOM, &id];
+        let shares = store.core.vault().scan_keys(collections::OUTBOUND_SHARE_CHUNKS, &parts);
+        assert_eq!(shares.unwrap().is_empty(), !is_current);
     }
 
     /// A crash may skip indices of the outbound session, but only those that were reserved.

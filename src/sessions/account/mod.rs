@@ -179,10 +179,6 @@ impl Account {
         self.store.vault()
     }
 
-    pub(crate) fn now_ms(&self) -> Result<i64> {
-        self.store.now_ms()
-    }
-
     pub(crate) fn children(&self) -> &LiveRegistry {
         &self.shared.children
     }

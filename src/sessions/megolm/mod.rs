@@ -9,5 +9,7 @@ pub use inbound::{
     Decrypted, ExportedSession, InboundMegolmSession, SessionInfo, decrypt_room_events,
     list_sessions,
 };
-pub(crate) use outbound::OutboundImport;
-pub use outbound::{OutboundMegolmSession, Settings};
+pub use outbound::{
+    EncryptedEvent, EventContent, KeysToSend, OutboundMegolmSession, Recipients, SentDevice,
+    Settings,
+};

@@ -37,13 +37,13 @@ impl InboundMegolmSession {
         tx: &mut Transaction<'_>,
     ) -> Result<Self> {
         let account = outbound.account();
-        let key = outbound.session_key()?;
+        let (key, shared_history) = outbound.session_key(tx)?;
         let session = InboundGroupSession::new(&key, SessionConfig::version_1());
         let received = ReceivedKey {
-            room_id: RoomId::read("room_id", outbound.room_id())?,
+            room_id: outbound.room_id().clone(),
             session_id: session.session_id(),
             session,
-            shared_history: outbound.shares_history()?,
+            shared_history,
         };
         let origin = Origin {
             source: Source::OwnOutbound,

@@ -1,33 +1,39 @@
 //! Sending to a room: the session whose key every device gets (M2-M16; SEC-56, SEC-60).
 
-mod audience;
 mod encrypt;
 mod import;
+mod recipients;
 mod record;
 mod reserve;
 mod room;
 mod rotation;
 mod sent;
 mod share;
+mod share_records;
 mod shared;
+mod shares;
+mod supersede;
 #[cfg(test)]
 mod tests;
 mod unchanged;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use vodozemac::megolm::{GroupSession, SessionConfig, SessionKey};
 
-use crate::base::identifiers::check_room_id;
+use crate::base::identifiers::RoomId;
 use crate::base::json::{self, Object};
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::room_settings::RotationLimits;
-use crate::store::{Access, Batch, LiveGuard, RecordKey, WriteBack};
-pub(crate) use import::OutboundImport;
+use crate::store::{Live, RecordKey, Records, Taken, Transaction, WriteBack};
+pub use encrypt::{EncryptedEvent, EventContent};
+pub use recipients::Recipients;
 use record::OutboundState;
 use reserve::{DEFAULT_BLOCK, LARGEST_BLOCK};
+pub use sent::SentDevice;
+pub use share::KeysToSend;
 use shared::Shared;
 
 /// An application's limits and options for a session.
@@ -98,7 +104,7 @@ impl Settings {
 pub struct OutboundMegolmSession {
     shared: Arc<Shared>,
     account: Arc<Account>,
-    room_id: String,
+    room_id: RoomId,
     session_id: String,
     key: RecordKey,
 }
@@ -116,50 +122,50 @@ impl fmt::Debug for OutboundMegolmSession {
 }
 
 impl OutboundMegolmSession {
-    /// Makes a new session and makes it the room's current one.
-    pub fn create(account: &Arc<Account>, room_id: &str, settings: Settings) -> Result<Self> {
-        let _entered = account.enter()?;
-        check_room_id("room_id", room_id)?;
-        let now = account.now_ms()?;
+    /// Makes a new session and makes it the room's current one. The one that was has expired for
+    /// good with that, and to whom it was sent is forgotten.
+    pub fn create(
+        account: &Arc<Account>,
+        tx: &mut Transaction<'_>,
+        room_id: RoomId,
+        settings: Settings,
+    ) -> Result<Self> {
+        let now = tx.now_ms()?;
         let session = GroupSession::new(SessionConfig::version_1());
         let outbound = Self::named(account, room_id, &session.session_id());
-        let gate = gate(account, room_id);
-        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        outbound.shared.state.create(
-            || outbound.load(),
-            || {
-                let state = OutboundState::new(session, now, settings);
-                let mut batch = Batch::new();
-                record::put(&outbound, &state, &mut batch)?;
-                room::put(&outbound, false, &mut batch)?;
-                record::put_current(&outbound, &mut batch)?;
-                account.vault().commit(batch)?;
-                Ok(state)
-            },
-        )?;
+        outbound.hold_room(tx)?;
+        if let Some(predecessor) = outbound.predecessor(tx)? {
+            predecessor.supersede(tx)?;
+        }
+        let state = OutboundState::new(session, now, settings);
+        record::put(&outbound, &state, tx)?;
+        room::put(&outbound, false, tx)?;
+        record::put_current(&outbound, tx)?;
+        tx.create(&outbound.shared.state, state)?;
         Ok(outbound)
     }
 
     /// Opens a stored session; without an ID, the room's current one.
     pub fn create_from_storage(
         account: &Arc<Account>,
-        room_id: &str,
+        tx: &mut Transaction<'_>,
+        room_id: RoomId,
         session_id: Option<&str>,
     ) -> Result<Self> {
-        let _entered = account.enter()?;
-        check_room_id("room_id", room_id)?;
         let session_id = match session_id {
             Some(session_id) => session_id.to_owned(),
-            None => record::current(account, room_id)?
+            None => record::current(account, tx, &room_id)?
                 .ok_or_else(|| E2eeError::not_found("the room has no outbound session"))?,
         };
         let outbound = Self::named(account, room_id, &session_id);
-        outbound.state()?;
+        outbound.take(tx)?;
         Ok(outbound)
     }
 
-    fn named(account: &Arc<Account>, room_id: &str, session_id: &str) -> Self {
-        let key = record::session_key(account, room_id, session_id);
+    /// Names a session, without looking whether it exists. In a transaction that changes it, this
+    /// must live on until the end: see `keep_until_stored`.
+    fn named(account: &Arc<Account>, room_id: RoomId, session_id: &str) -> Self {
+        let key = record::session_key(account, &room_id, session_id);
         let mut is_new = false;
         let shared = account.children().get_or_insert(&key, || {
             is_new = true;
@@ -170,28 +176,33 @@ impl OutboundMegolmSession {
             let shared: Weak<Shared> = Arc::downgrade(&shared);
             account.add_write_back(shared as Weak<dyn WriteBack>);
         }
-        Self {
-            shared,
-            account: Arc::clone(account),
-            room_id: room_id.to_owned(),
-            session_id: session_id.to_owned(),
-            key,
-        }
+        let account = Arc::clone(account);
+        Self { shared, account, room_id, session_id: session_id.to_owned(), key }
     }
 
-    fn load(&self) -> Result<Option<OutboundState>> {
-        // Under the lock: a call that was under way at `shut_down` must not begin anew after what
-        // that has written.
+    /// Lets this handle end with the transaction: while that holds the state, others must find it
+    /// by its name, and wait.
+    fn keep_until_stored(self, tx: &mut Transaction<'_>) {
+        tx.after_commit(move || drop(self));
+    }
+
+    fn load(&self, records: &Records<'_>) -> Result<Option<OutboundState>> {
+        // Now that nobody else has the state: a call that was under way at `shut_down` must not begin
+        // anew after what that has written.
         self.account.check_open()?;
-        record::load(self)
+        record::load(self, records)
     }
 
-    fn state(&self) -> Result<LiveGuard<'_, OutboundState>> {
-        self.shared.state.lock(|| self.load())
+    fn take(&self, tx: &mut Transaction<'_>) -> Result<Taken<OutboundState>> {
+        tx.take(&self.shared.state, |records| self.load(records))
     }
 
-    fn enter(&self) -> Result<Access<'_>> {
-        self.account.enter()
+    /// Until the transaction ends, nobody else makes or erases a session of the room: erasing one
+    /// would forget that another has just become the current one.
+    fn hold_room(&self, tx: &mut Transaction<'_>) -> Result<()> {
+        let key = record::current_key(&self.account, &self.room_id);
+        let room: Arc<Live<()>> = self.account.children().get_or_insert(&key, Live::new);
+        tx.take(&room, |_| Ok(Some(()))).map(drop)
     }
 
     /// The account that owns the session.
@@ -200,69 +211,50 @@ impl OutboundMegolmSession {
     }
 
     /// The room.
-    pub fn room_id(&self) -> &str {
+    pub fn room_id(&self) -> &RoomId {
         &self.room_id
     }
 
     /// The session's ID.
-    pub fn session_id(&self) -> Result<&str> {
-        let _entered = self.enter()?;
-        self.state()?;
+    pub fn session_id(&self, tx: &mut Transaction<'_>) -> Result<&str> {
+        self.take(tx)?;
         Ok(&self.session_id)
     }
 
     /// The index of the next message.
-    pub fn message_index(&self) -> Result<u32> {
-        let _entered = self.enter()?;
-        Ok(self.state()?.session.message_index())
+    pub fn message_index(&self, tx: &mut Transaction<'_>) -> Result<u32> {
+        Ok(self.take(tx)?.session.message_index())
     }
 
-    /// The session's key at its current index.
-    pub(crate) fn session_key(&self) -> Result<SessionKey> {
-        Ok(self.state()?.session.session_key())
-    }
-
-    /// Whether the first call of `get_session_key_for_sending` found history to be shared.
-    pub(crate) fn shares_history(&self) -> Result<bool> {
-        Ok(self.state()?.shared_history.unwrap_or(false))
+    /// The session's key at its current index, and whether the first call of
+    /// `get_session_key_for_sending` found history to be shared.
+    pub(crate) fn session_key(&self, tx: &mut Transaction<'_>) -> Result<(SessionKey, bool)> {
+        let state = self.take(tx)?;
+        Ok((state.session.session_key(), state.shared_history.unwrap_or(false)))
     }
 
     /// Expires the session for good, for example after a leave was seen (D9b, S11).
-    pub fn invalidate(&self) -> Result<()> {
-        let _entered = self.enter()?;
-        let mut state = self.state()?;
+    pub fn invalidate(&self, tx: &mut Transaction<'_>) -> Result<()> {
+        let mut state = self.take(tx)?;
         if state.invalidated {
             return Ok(());
         }
         state.change(|state| {
             state.invalidated = true;
-            let mut batch = Batch::new();
-            record::put(self, state, &mut batch)?;
-            self.account.vault().commit(batch)
+            record::put(self, state, tx)
         })
     }
 
     /// Deletes the session, and to whom it was sent. If it came from elsewhere, it cannot again.
-    pub fn erase(&self) -> Result<()> {
-        let _entered = self.enter()?;
-        let gate = gate(&self.account, &self.room_id);
-        let _alone = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shared.state.erase(
-            || self.load(),
-            || {
-                let mut batch = Batch::new();
-                record::delete(self, &mut batch)?;
-                room::put_erased(self, &mut batch)?;
-                self.account.vault().commit(batch)
-            },
-        )?;
-        self.account.children().forget(&self.key);
+    pub fn erase(&self, tx: &mut Transaction<'_>) -> Result<()> {
+        self.hold_room(tx)?;
+        let state = self.take(tx)?;
+        record::delete(self, tx)?;
+        room::put_erased(self, tx)?;
+        state.erase();
+        let (account, key) = (self.account.clone(), self.key.clone());
+        // Before anybody sees that it is erased: who names it anew finds a new one.
+        tx.after_commit(move || account.children().forget(&key));
         Ok(())
     }
-}
-
-/// Held while a room's current session is made or erased, lest erasing one forgets that another has
-/// just become the current one.
-fn gate(account: &Account, room_id: &str) -> Arc<Mutex<()>> {
-    account.children().get_or_insert(&record::current_key(account, room_id), Mutex::default)
 }

@@ -7,14 +7,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::OutboundMegolmSession;
+use crate::base::identifiers::RoomId;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::store::collections::OUTBOUND_ROOMS;
-use crate::store::{Batch, RecordKey};
+use crate::store::{RecordKey, Transaction};
 
 #[derive(Serialize, Deserialize)]
 struct Room {
-    room_id: String,
+    room_id: RoomId,
     imported: bool,
 }
 
@@ -25,36 +26,32 @@ fn key(account: &Account, session_id: &str) -> RecordKey {
 pub(super) fn put(
     outbound: &OutboundMegolmSession,
     imported: bool,
-    batch: &mut Batch,
+    tx: &mut Transaction<'_>,
 ) -> Result<()> {
     let room = Room { room_id: outbound.room_id.clone(), imported };
-    batch.put(&key(&outbound.account, &outbound.session_id), &room)
+    tx.put(&key(&outbound.account, &outbound.session_id), &room)
 }
 
 /// Whether the session is known in this room, be it only as one that was erased. `WRONG_ROOM` if
 /// it is known in another one.
-pub(super) fn knows(outbound: &OutboundMegolmSession) -> Result<bool> {
-    match outbound.account.vault().read::<Room>(&key(&outbound.account, &outbound.session_id))? {
+pub(super) fn knows(outbound: &OutboundMegolmSession, tx: &Transaction<'_>) -> Result<bool> {
+    match tx.read::<Room>(&key(&outbound.account, &outbound.session_id))? {
         None => Ok(false),
         Some(room) if room.room_id == outbound.room_id => Ok(true),
-        Some(_) => Err(belongs_elsewhere()),
+        Some(_) => Err(E2eeError::wrong_room("the session belongs to another room")),
     }
 }
 
-pub(super) fn belongs_elsewhere() -> E2eeError {
-    E2eeError::wrong_room("the session belongs to another room")
-}
-
-/// For a session that is erased in the same batch.
-pub(super) fn put_erased(outbound: &OutboundMegolmSession, batch: &mut Batch) -> Result<()> {
+/// For a session that is erased in the same transaction.
+pub(super) fn put_erased(outbound: &OutboundMegolmSession, tx: &mut Transaction<'_>) -> Result<()> {
     let key = key(&outbound.account, &outbound.session_id);
-    match outbound.account.vault().read::<Room>(&key)? {
+    match tx.read::<Room>(&key)? {
         Some(room) if room.imported => Ok(()),
         Some(_) => {
-            batch.delete(&key);
+            tx.delete(&key);
             Ok(())
         }
         // Stored by an earlier version: it may have come from elsewhere.
-        None => put(outbound, true, batch),
+        None => put(outbound, true, tx),
     }
 }

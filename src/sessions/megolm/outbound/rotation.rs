@@ -2,17 +2,22 @@
 
 use std::collections::BTreeMap;
 
-use super::audience::Audience;
+use super::recipients::Recipients;
 use super::record::OutboundState;
 use crate::error::{E2eeError, Result};
 use crate::sessions::device_keys::DeviceKeys;
 use crate::sessions::room_settings::RotationPeriod;
 
 impl OutboundState {
-    /// Expiry by the session's own life: told so, too many messages, too old.
+    /// Expiry by the session's own life: told so, replaced, too many messages, too
+    /// old.
     pub(super) fn check_life(&self, period: RotationPeriod, now: i64) -> Result<()> {
         if self.invalidated {
             return Err(E2eeError::session_expired("invalidated", "the session was invalidated"));
+        }
+        if self.superseded {
+            let detail = "the room has a newer session, its current one";
+            return Err(E2eeError::session_expired("superseded", detail));
         }
         if self.session.message_index() >= period.messages {
             return Err(E2eeError::session_expired(
@@ -37,17 +42,17 @@ impl OutboundState {
 
     /// Expiry by who may read: history visibility crossed over, or somebody who may have the key
     /// is gone.
-    pub(super) fn check_audience(
+    pub(super) fn check_recipients(
         &self,
         shares_history: bool,
-        audience: &Audience<'_>,
+        recipients: &Recipients<'_>,
     ) -> Result<()> {
-        let present: BTreeMap<(&str, &str), &DeviceKeys> = audience
+        let present: BTreeMap<(&str, &str), &DeviceKeys> = recipients
             .devices
             .iter()
-            .filter(|listed| listed.may_keep_key())
-            .filter_map(|listed| {
-                Some(((listed.user_id.as_ref(), listed.device_id.as_ref()), listed.keys()?))
+            .filter(|device| device.may_keep_key())
+            .filter_map(|device| {
+                Some(((device.user_id.as_ref(), device.device_id.as_ref()), device.keys()?))
             })
             .collect();
         if self.recipients_unknown {
@@ -62,8 +67,8 @@ impl OutboundState {
                 "the room's history visibility has changed",
             ));
         }
-        for (user_id, devices) in &self.shares {
-            if !audience.users.contains(user_id.as_str()) {
+        for (user_id, devices) in self.shares.iter() {
+            if !recipients.users.contains(user_id.as_str()) {
                 return Err(E2eeError::session_expired(
                     "user_gone",
                     "a user for whom the session was meant is no longer a recipient",

@@ -1,115 +1,117 @@
 //! What was sent to whom (M8, D33).
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::OutboundMegolmSession;
-use super::record::{self, Notice, OutboundState, Share, ShareStatus};
-use crate::base::identifiers::check_user_id;
+use super::record::{self, OutboundState};
+use super::shares::{Notice, Share, ShareStatus};
+use super::{OutboundMegolmSession, share_records};
+use crate::base::identifiers::UserId;
 use crate::base::json::{self, DEVICE_LIMIT};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
-use crate::store::Batch;
+use crate::store::Transaction;
 
 /// A device that is reported to have been sent something.
-struct SentTo {
-    user_id: String,
+#[derive(Debug)]
+pub struct SentDevice {
+    user_id: UserId,
     device_id: String,
-    identity_key: String,
+    identity_key: [u8; 32],
 }
 
 impl OutboundMegolmSession {
     /// Notes that devices have been sent what `get_session_key_for_sending` gave for them (M8), or
-    /// for an imported session, which devices have its key. Each entry is read by itself.
-    pub fn mark_as_sent(&self, devices: &[&RawValue]) -> Result<()> {
-        let _entered = self.enter()?;
-        let mut state = self.state()?;
+    /// for an imported session, which devices have its key. Of an entry that could not be read, the
+    /// error is given here: it concerns that entry alone. Of a superseded session nothing is noted.
+    pub fn mark_as_sent(
+        &self,
+        tx: &mut Transaction<'_>,
+        devices: Vec<Result<SentDevice>>,
+    ) -> Result<()> {
+        let mut state = self.take(tx)?;
+        if state.superseded {
+            return Ok(());
+        }
         let mut sent = Vec::new();
         for device in devices {
-            match SentTo::read(device) {
+            match device {
                 // The own device is no recipient (M12): remembered, it would expire the session.
-                Some(device) if self.is_own_device(&device.user_id, &device.device_id) => {}
-                Some(device) => sent.push(device),
+                Ok(device) if self.is_own_device(&device.user_id, &device.device_id) => {}
+                Ok(device) => sent.push(device),
                 // Who has an imported session's key is told once: nobody may be left out.
-                None if state.recipients_unknown => {
-                    let problem = "has an entry without user, device or a good identity key";
-                    return Err(E2eeError::invalid_field("devices", problem));
-                }
-                None => {}
+                Err(error) if state.recipients_unknown => return Err(error),
+                Err(_) => {}
             }
         }
         state.change(|state| {
-            let changed: BTreeSet<_> =
-                sent.into_iter().filter_map(|device| state.mark_device(device)).collect();
+            sent.into_iter().for_each(|device| state.mark_device(device));
             state.note_sent();
-            let mut batch = Batch::new();
             if std::mem::take(&mut state.recipients_unknown) {
-                record::put(self, state, &mut batch)?;
+                record::put(self, state, tx)?;
             }
-            for user_id in changed {
-                if let Some(devices) = state.shares.get(&user_id) {
-                    record::put_shares(self, &user_id, devices, &mut batch)?;
-                }
-            }
-            self.account.vault().commit(batch)
+            share_records::put(self, &mut state.shares, tx)
         })
     }
 
-    pub(super) fn is_own_device(&self, user_id: &str, device_id: &str) -> bool {
+    fn is_own_device(&self, user_id: &str, device_id: &str) -> bool {
         user_id == self.account.user_id() && device_id == self.account.device_id()
     }
 }
 
 impl OutboundState {
-    /// Marks one device; gives its user if something changed.
-    fn mark_device(&mut self, device: SentTo) -> Option<String> {
-        let SentTo { user_id, device_id, identity_key } = device;
-        let devices = self.shares.entry(user_id.clone()).or_default();
-        match devices.get_mut(&device_id) {
+    fn mark_device(&mut self, device: SentDevice) {
+        let SentDevice { user_id, device_id, identity_key } = device;
+        match self.shares.get_mut(&user_id, &device_id) {
             Some(share) if share.identity_key == identity_key => {
                 let was_key = share.waits();
-                share.mark()?;
+                if share.mark().is_none() {
+                    return;
+                }
                 if !was_key {
                     self.answered = None;
                 }
+                self.shares.note_change(&user_id);
             }
-            Some(_) => return None,
+            Some(_) => {}
             None => {
                 // The session is for one device more than it was said to be.
                 self.answered = None;
-                let share = Share::new(identity_key, None, ShareStatus::Sent);
-                devices.insert(device_id, share);
+                let share = Share::new(identity_key, None, ShareStatus::Sent(None));
+                self.shares.put(&user_id, &device_id, share);
             }
         }
-        Some(user_id)
     }
 }
 
 impl Share {
     /// What was handed out was sent; `None` if that is known already.
     fn mark(&mut self) -> Option<()> {
-        match (&self.status, self.notice) {
+        match (self.status, self.notice) {
             (ShareStatus::Pending(_), Some(Notice::Sent)) => return None,
             (ShareStatus::Pending(_), Some(Notice::Pending)) => self.notice = Some(Notice::Sent),
-            (ShareStatus::Pending(_), None) => self.status = ShareStatus::Sent,
+            (ShareStatus::Pending(index), None) => self.status = ShareStatus::Sent(Some(index)),
             (ShareStatus::WithheldPending, _) => self.status = ShareStatus::WithheldSent,
-            (ShareStatus::Sent | ShareStatus::WithheldSent, _) => return None,
+            (ShareStatus::Sent(_) | ShareStatus::WithheldSent, _) => return None,
         }
         Some(())
     }
 }
 
-impl SentTo {
-    fn read(device: &RawValue) -> Option<Self> {
-        let device: Value = json::parse("devices", device.get(), DEVICE_LIMIT).ok()?;
-        let user_id = device.get("user_id")?.as_str()?;
+impl SentDevice {
+    /// Reads a device's keys; nothing is verified.
+    pub fn read(device: &RawValue) -> Result<Self> {
+        let problem = "has an entry without user, device or a good identity key";
+        let unusable = || E2eeError::invalid_field("devices", problem);
+        let device = json::parse("devices", device.get(), DEVICE_LIMIT).map_err(|_| unusable())?;
+        Self::of(&device).ok_or_else(unusable)
+    }
+
+    fn of(device: &Value) -> Option<Self> {
         let device_id = device.get("device_id")?.as_str()?;
-        check_user_id("user_id", user_id).ok()?;
-        let key_id = format!("curve25519:{device_id}");
-        let identity_key = device.get("keys")?.get(&key_id)?.as_str()?;
-        let identity_key = public_keys::curve25519("keys", identity_key).ok()?.to_base64();
-        Some(Self { user_id: user_id.to_owned(), device_id: device_id.to_owned(), identity_key })
+        let user_id = UserId::read("user_id", device.get("user_id")?.as_str()?).ok()?;
+        let identity_key = device.get("keys")?.get(format!("curve25519:{device_id}"))?.as_str()?;
+        let identity_key = public_keys::curve25519("keys", identity_key).ok()?.to_bytes();
+        Some(Self { user_id, device_id: device_id.to_owned(), identity_key })
     }
 }

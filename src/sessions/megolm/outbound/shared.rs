@@ -1,5 +1,6 @@
 //! What all handles on one session share, and how its state gets back to disk.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::record::{self, OutboundState};
@@ -8,7 +9,7 @@ use crate::sessions::account::Account;
 use crate::store::{Batch, Life, Live, RecordKey, WriteBack};
 
 pub(super) struct Shared {
-    pub(super) state: Live<OutboundState>,
+    pub(super) state: Arc<Live<OutboundState>>,
     key: RecordKey,
     account: Life,
     handles: AtomicUsize,
@@ -17,7 +18,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(account: &Account, key: &RecordKey) -> Self {
         Self {
-            state: Live::new(),
+            state: Arc::new(Live::new()),
             key: key.clone(),
             account: account.life().clone(),
             handles: AtomicUsize::new(0),

@@ -3,8 +3,11 @@
 
 use sha2::{Digest, Sha256};
 
-use super::record::{OutboundState, Share, ShareStatus};
+use super::OutboundMegolmSession;
+use super::record::OutboundState;
+use super::shares::{Share, ShareStatus};
 use crate::error::Result;
+use crate::store::Transaction;
 
 /// How much of an answer is kept, in bytes: none of a longer one.
 pub(super) const LONGEST: usize = 65_536;
@@ -30,23 +33,32 @@ impl Answered {
     }
 }
 
-impl OutboundState {
-    /// The answer, if the question was the last one and the keys that it gave then were sent; the
-    /// session may have expired since.
-    pub(super) fn answer_again(&self, recipients: &[u8; 32], now: i64) -> Result<Option<String>> {
-        let Some(answered) = &self.answered else { return Ok(None) };
-        if answered.recipients != *recipients || !answered.keys_are_sent {
+impl OutboundMegolmSession {
+    /// The answer of `get_session_key_for_sending`, if the question was the last one and the keys that
+    /// it gave then were sent; the session may have expired since.
+    pub fn answer_again(
+        &self,
+        tx: &mut Transaction<'_>,
+        recipients: &str,
+    ) -> Result<Option<String>> {
+        // The host's clock is asked before the state is taken.
+        let now = tx.now_ms()?;
+        let digest = Answered::digest(recipients);
+        let state = self.take(tx)?;
+        let Some(answered) = &state.answered else { return Ok(None) };
+        if answered.recipients != digest || !answered.keys_are_sent {
             return Ok(None);
         }
-        self.check_life(self.period, now)?;
+        state.check_life(state.period, now)?;
         Ok(Some(format!("[{}]", answered.without_keys)))
     }
+}
 
+impl OutboundState {
     /// After something was marked as sent.
     pub(super) fn note_sent(&mut self) {
         if let Some(answered) = &mut self.answered {
-            let mut shares = self.shares.values().flat_map(|devices| devices.values());
-            answered.keys_are_sent = !shares.any(Share::waits);
+            answered.keys_are_sent = !self.shares.of_all().any(Share::waits);
         }
     }
 }

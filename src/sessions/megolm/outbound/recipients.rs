@@ -6,10 +6,12 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::unchanged::Answered;
 use crate::base::identifiers::check_user_id;
 use crate::base::json::{self, ARGUMENT_LIMIT, Allowance, DEVICE_LIMIT, EVENT_LIMIT, RawObject};
 use crate::base::parallel;
@@ -20,27 +22,29 @@ use crate::sessions::room_settings::{
     HistoryVisibility, RotationLimits, RotationPeriod, read_encryption,
 };
 
-/// What the caller says of a room, read and checked.
-pub(super) struct Audience<'a> {
+/// Who is in a room and with which devices, as the caller says: read and checked.
+pub struct Recipients<'a> {
+    /// Of the text that it was read from.
+    pub(super) digest: [u8; 32],
     /// How long the room wants a key to be used.
     pub(super) period: RotationPeriod,
     pub(super) visibility: HistoryVisibility,
     pub(super) users: BTreeSet<Cow<'a, str>>,
-    pub(super) devices: Vec<Listed<'a>>,
+    pub(super) devices: Vec<RecipientDevice<'a>>,
 }
 
-/// A recipient's device as the caller listed it.
-pub(super) struct Listed<'a> {
+/// A device that the caller listed under a recipient.
+pub(super) struct RecipientDevice<'a> {
     pub(super) user_id: Cow<'a, str>,
     pub(super) device_id: Cow<'a, str>,
-    pub(super) name: Name<'a>,
-    pub(super) standing: Standing<'a>,
+    pub(super) name: DeviceName<'a>,
+    pub(super) eligibility: Eligibility<'a>,
 }
 
 /// How a device is called in the answer.
 #[derive(Clone, serde::Serialize)]
 #[serde(untagged)]
-pub(super) enum Name<'a> {
+pub(super) enum DeviceName<'a> {
     /// By its entry as it was given.
     Entry(&'a RawValue),
     /// By where it was listed, if its entry is none, not fit to be given on, or names another.
@@ -52,8 +56,9 @@ pub(super) enum Name<'a> {
     },
 }
 
-pub(super) enum Standing<'a> {
-    Recipient(Box<DeviceKeys>),
+/// Whether a device may have the key.
+pub(super) enum Eligibility<'a> {
+    Eligible(Box<DeviceKeys>),
     Blocked { keys: Box<DeviceKeys>, code: Cow<'a, str> },
     Refused(E2eeError),
 }
@@ -64,7 +69,7 @@ const DEVICE_COST: usize = 1_200;
 const AT_ONCE: usize = 16;
 
 /// What stands under one device ID, or under a user.
-struct Given<'a> {
+struct UncheckedDevice<'a> {
     user_id: Cow<'a, str>,
     /// `None` if all that is listed under the user is meant.
     device_id: Option<Cow<'a, str>>,
@@ -72,13 +77,17 @@ struct Given<'a> {
     entry: Result<(&'a RawValue, Option<Cow<'a, str>>)>,
 }
 
-impl<'a> Audience<'a> {
-    /// Reads `{"encryption", "history_visibility", "members", "device_keys", "blocked"}`.
-    pub(super) fn read(
-        account: &Account,
-        recipients: &'a str,
-        limits: RotationLimits,
-    ) -> Result<Self> {
+impl fmt::Debug for Recipients<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipients").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Recipients<'a> {
+    /// Reads `{"encryption", "history_visibility", "members", "device_keys", "blocked"}`. All
+    /// signatures are checked, on all cores: hold no transaction meanwhile.
+    pub fn read(account: &Account, recipients: &'a str, limits: RotationLimits) -> Result<Self> {
+        let digest = Answered::digest(recipients);
         let (recipients, allowance) = RawObject::parse("recipients", recipients, ARGUMENT_LIMIT)?;
         let encryption = recipients
             .optional("encryption")
@@ -109,7 +118,7 @@ impl<'a> Audience<'a> {
                     // must not keep the key from all others.
                     Err(error) if allowance.take("recipients", DEVICE_COST).is_ok() => {
                         let user_id = user_id.clone();
-                        given.push(Given { user_id, device_id: None, entry: Err(error) });
+                        given.push(UncheckedDevice { user_id, device_id: None, entry: Err(error) });
                     }
                     Err(_) => {}
                 }
@@ -127,10 +136,10 @@ impl<'a> Audience<'a> {
             chunks.push(given.by_ref().take(AT_ONCE).collect::<Vec<_>>());
         }
         let devices = parallel::map(chunks, count, |chunk| {
-            chunk.into_iter().map(Given::check).collect::<Vec<_>>()
+            chunk.into_iter().map(UncheckedDevice::check).collect::<Vec<_>>()
         })?;
         let devices = devices.into_iter().flatten().collect();
-        Ok(Self { period, visibility, users, devices })
+        Ok(Self { digest, period, visibility, users, devices })
     }
 }
 
@@ -141,12 +150,12 @@ fn read_devices<'a>(
     devices: &'a RawValue,
     blocked: &Blocked<'a>,
     allowance: &Allowance,
-) -> Result<Vec<Given<'a>>> {
+) -> Result<Vec<UncheckedDevice<'a>>> {
     let allowance = allowance.for_part(devices);
     let devices = RawObject::read("device_keys", devices, &allowance)?;
     let mut given = Vec::new();
     let mut list = |device_id, entry| {
-        given.push(Given { user_id: user_id.clone(), device_id, entry });
+        given.push(UncheckedDevice { user_id: user_id.clone(), device_id, entry });
         allowance.take("device_keys", DEVICE_COST)
     };
     if devices.has_unreadable_name() {
@@ -163,39 +172,41 @@ fn read_devices<'a>(
     Ok(given)
 }
 
-impl<'a> Given<'a> {
+impl<'a> UncheckedDevice<'a> {
     /// Checks one device; what is wrong with it concerns it alone.
-    fn check(self) -> Listed<'a> {
+    fn check(self) -> RecipientDevice<'a> {
         let Self { user_id, device_id, entry } = self;
-        let place = Name::Place { user_id: user_id.clone(), device_id: device_id.clone() };
+        let place = DeviceName::Place { user_id: user_id.clone(), device_id: device_id.clone() };
         let device_id = device_id.unwrap_or_default();
         let read = entry.and_then(|(entry, code)| {
             let object = json::parse_object("the device's entry", entry.get(), DEVICE_LIMIT)?;
             Ok((entry, code, object))
         });
-        let (name, standing) = match read {
+        let (name, eligibility) = match read {
             // Only what any reader of the answer can read is given back.
-            Err(error) => (place, Standing::Refused(error)),
+            Err(error) => (place, Eligibility::Refused(error)),
             Ok((entry, code, object)) => {
                 let says = |name: &str| object.get(name).and_then(Value::as_str);
                 let is_named = says("user_id") == Some(&*user_id);
                 // One that calls itself another device must not be taken for that (SEC-1).
                 let is_named = is_named && says("device_id") == Some(&*device_id);
-                let standing = DeviceKeys::read_listed(&user_id, &device_id, &object)
-                    .map_or_else(Standing::Refused, |keys| Standing::new(Box::new(keys), code));
-                (if is_named { Name::Entry(entry) } else { place }, standing)
+                let eligibility = DeviceKeys::read_listed(&user_id, &device_id, &object)
+                    .map_or_else(Eligibility::Refused, |keys| {
+                        Eligibility::new(Box::new(keys), code)
+                    });
+                (if is_named { DeviceName::Entry(entry) } else { place }, eligibility)
             }
         };
-        Listed { user_id, device_id, name, standing }
+        RecipientDevice { user_id, device_id, name, eligibility }
     }
 }
 
-impl<'a> Standing<'a> {
+impl<'a> Eligibility<'a> {
     /// Of a device whose keys are good.
     fn new(keys: Box<DeviceKeys>, code: Option<Cow<'a, str>>) -> Self {
         match code {
             Some(code) => Self::Blocked { keys, code },
-            None if keys.supports_rooms() => Self::Recipient(keys),
+            None if keys.supports_rooms() => Self::Eligible(keys),
             None => Self::Refused(E2eeError::UnknownAlgorithm {
                 detail: "the device does not support both Olm and Megolm".to_owned(),
                 algorithm: String::new(),
@@ -204,22 +215,22 @@ impl<'a> Standing<'a> {
     }
 }
 
-impl Listed<'_> {
+impl RecipientDevice<'_> {
     /// The keys of a device that was not refused.
     pub(super) fn keys(&self) -> Option<&DeviceKeys> {
-        match &self.standing {
-            Standing::Recipient(keys) | Standing::Blocked { keys, .. } => Some(keys),
-            Standing::Refused(_) => None,
+        match &self.eligibility {
+            Eligibility::Eligible(keys) | Eligibility::Blocked { keys, .. } => Some(keys),
+            Eligibility::Refused(_) => None,
         }
     }
 
     /// Whether the device may go on having the key, if it has it: it is a recipient, or can only
     /// not be reached at the moment.
     pub(super) fn may_keep_key(&self) -> bool {
-        match &self.standing {
-            Standing::Recipient(_) => true,
-            Standing::Blocked { code, .. } => code == NO_OLM,
-            Standing::Refused(_) => false,
+        match &self.eligibility {
+            Eligibility::Eligible(_) => true,
+            Eligibility::Blocked { code, .. } => code == NO_OLM,
+            Eligibility::Refused(_) => false,
         }
     }
 }
