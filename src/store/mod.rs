@@ -14,8 +14,6 @@ mod header;
 mod index;
 mod life;
 mod live;
-mod live_guard;
-mod lock_all;
 mod manifest;
 mod memory;
 mod recent;
@@ -46,16 +44,12 @@ pub use foreign::{StoreBackend, StoreChange, StoreEntry};
 pub use life::Access;
 pub(crate) use life::Life;
 pub(crate) use live::Live;
-pub(crate) use live_guard::LiveGuard;
-pub(crate) use lock_all::lock_all;
 #[allow(unused_imports)]
 pub(crate) use record_key::{RecordKey, RecordPrefix};
 #[allow(unused_imports)]
 pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
-#[allow(unused_imports)] // Until the rooms above use them.
 pub(crate) use records::Records;
 pub(crate) use registry::LiveRegistry;
-#[allow(unused_imports)]
 pub use taken::Taken;
 pub use transaction::Transaction;
 pub(crate) use vault::{Problem, SetOf, Vault};

@@ -103,10 +103,10 @@ impl<S: 'static> States for Home<S> {
 
     fn note_stored(&self) {
         let mut held = self.0.borrow_mut();
-        if held.standing == Standing::Erased {
-            if let Some(place) = held.place.take() {
-                place.erase();
-            }
+        if held.standing == Standing::Erased
+            && let Some(place) = held.place.take()
+        {
+            place.erase();
         }
         held.standing = Standing::Stored;
     }

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use super::{KEY, Shared, text};
-use crate::base::environment::{Clock, SystemRandom};
+use super::{KEY, text};
+use crate::base::environment::Clock;
 use crate::error::{E2eeError, Result};
-use crate::store::{Batch, Live, Store};
+use crate::store::Store;
 
 struct Fixed(i64);
 
@@ -71,54 +71,6 @@ fn shutting_down_twice_is_fine_and_everything_after_it_answers_store_closed() {
         assert_eq!(store.set_clock(Arc::new(Fixed(1))).unwrap_err().name(), "STORE_CLOSED");
         assert_eq!(store.vault().read::<u32>(&key).unwrap_err().name(), "STORE_CLOSED");
     }
-}
-
-#[test]
-fn a_state_whose_commit_failed_is_what_the_store_holds() {
-    // SEC-114
-    let shared = Shared::new();
-    let store = Store::with_record_store(Box::new(shared), &KEY, Arc::new(SystemRandom)).unwrap();
-    let key = store.vault().key("c", &["a"]);
-    let save = |value: u32| -> Result<()> {
-        let mut batch = Batch::new();
-        batch.put(&key, &value)?;
-        store.vault().commit(batch)
-    };
-    let load = || store.vault().read::<u32>(&key);
-    let live = store.live().get_or_insert(&key, Live::<u32>::new);
-    live.create(load, || {
-        save(1)?;
-        Ok(1)
-    })
-    .unwrap();
-    live.lock(load)
-        .unwrap()
-        .change(|state| {
-            *state = 2;
-            save(2)
-        })
-        .unwrap();
-    let failed = live.lock(load).unwrap().change(|state| {
-        *state = 3;
-        Err::<(), _>(E2eeError::store_io("the disk is full"))
-    });
-    assert_eq!(failed.unwrap_err().name(), "STORE_IO");
-    assert_eq!(*live.lock(load).unwrap(), 2);
-    live.erase(load, || {
-        let mut batch = Batch::new();
-        batch.delete(&key);
-        store.vault().commit(batch)
-    })
-    .unwrap();
-    store.live().forget(&key);
-    assert_eq!(live.lock(load).err().unwrap().name(), "NOT_FOUND");
-    let again = store.live().get_or_insert(&key, Live::<u32>::new);
-    again
-        .create(load, || {
-            save(9)?;
-            Ok(9)
-        })
-        .unwrap();
 }
 
 #[test]

@@ -337,3 +337,39 @@ fn a_transaction_has_one_time() {
     drop(tx);
     assert_eq!(world.begin().now_ms().unwrap(), 6);
 }
+
+#[test]
+fn a_state_taken_out_of_memory_is_shown_once_and_read_anew_afterwards() {
+    let world = World::new();
+    let live = Arc::new(Live::new());
+    assert_eq!(live.retire(|state: &u32| *state), None);
+    assert_eq!(*world.begin().take(&live, value(1)).unwrap(), 1);
+    assert_eq!(live.retire(|state| *state), Some(1));
+    assert_eq!(live.retire(|state| *state), None);
+    let mut tx = world.begin();
+    assert_eq!(*tx.take(&live, value(2)).unwrap(), 2);
+    assert_eq!(live.try_retire(|state| *state), None, "it is in use");
+    drop(tx);
+    assert_eq!(live.try_retire(|state| *state), Some(2));
+    // Nobody reads it anew before `last` is done.
+    assert_eq!(*world.begin().take(&live, value(3)).unwrap(), 3);
+    assert_eq!(live.retire(|_| live.try_retire(|_| ())), Some(None));
+    // What is erased stays so.
+    let mut tx = world.begin();
+    tx.take(&live, value(3)).unwrap().erase();
+    tx.commit().unwrap();
+    assert_eq!(live.retire(|state| *state), None);
+}
+
+#[test]
+fn what_somebody_else_has_is_not_waited_for() {
+    let world = World::new();
+    let live = Arc::new(Live::new());
+    let mut tx = world.begin();
+    assert_eq!(*tx.take(&live, value(1)).unwrap(), 1);
+    let mut other = world.begin();
+    assert!(other.try_find(&live, unread).unwrap().is_none());
+    assert_eq!(tx.try_find(&live, unread).unwrap().map(|state| *state), Some(1));
+    drop(tx);
+    assert_eq!(other.try_find(&live, unread).unwrap().map(|state| *state), Some(1));
+}
