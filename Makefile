@@ -13,6 +13,7 @@
 # make soak SECONDS=3600      the crash test of make test, for a given time
 # make soak CRASH_POINTS=5000 the same, for so many kills
 # make fuzz SECONDS=60        every fuzz target for that long, see fuzz/README.md; TARGETS= names some
+# make loom                   the table of the C ABI's handles in every order that threads can take
 #
 # The parts of make test:
 # make test-core              the Rust tests, clippy, formatting
@@ -47,7 +48,7 @@ FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
             -e 's|@SOVERSION@|$(SOVERSION)|g' -e 's|@STATIC_LIBS@|$(STATIC_LIBS)|g'
 
 .PHONY: demo test lib install bindings wheel jar swift-package docs bench soak fuzz test-core test-c \
-        test-bindings test-python test-kotlin test-swift test-languages test-peers test-deny
+        loom test-bindings test-python test-kotlin test-swift test-languages test-peers test-deny
 
 # Installed in a folder of its own, and linked as any program does it. Nobody waits for the optimiser:
 # it is the build that the tests have, where linking takes seconds.
@@ -140,6 +141,12 @@ $(FUZZ):
 	@tools/need.sh cargo gcc g++
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 	    $(CARGO) install cargo-fuzz --version 0.13.2 --locked --quiet --root .cache/cargo-fuzz
+
+# loom itself is what takes long here: optimised.
+loom:
+	@tools/need.sh cargo gcc
+	CARGO_PROFILE_TEST_OPT_LEVEL=2 $(CARGO) test --locked --lib --manifest-path tests/loom/Cargo.toml \
+	    --target-dir target/loom
 
 test-core:
 	@tools/need.sh cargo gcc binutils
