@@ -7,6 +7,7 @@ mod foreign;
 mod index;
 mod live;
 mod manifest;
+mod nonces;
 mod other_process;
 mod records;
 mod size;
