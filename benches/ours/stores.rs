@@ -109,8 +109,11 @@ pub fn listing(task: &Task) -> f64 {
     let text = |text: &std::ffi::CStr| text.to_str().unwrap().to_owned();
     let store = Store::open_sqlite(filled.file.to_str().unwrap(), vec![7; 32]).unwrap();
     let account = Account::open(&store, &text(USER), &text(DEVICE)).unwrap();
-    let session = OutboundMegolmSession::create(&account, ROOM, None).unwrap();
-    session.get_session_key_for_sending(rooms::RECIPIENTS).unwrap();
+    let next_session = || {
+        let session = OutboundMegolmSession::create(&account, ROOM, None).unwrap();
+        session.get_session_key_for_sending(rooms::RECIPIENTS).unwrap();
+        session
+    };
     let content = texts::content(128).to_string();
     let listed = AtomicBool::new(false);
     let mut longest = 0.0_f64;
@@ -119,7 +122,11 @@ pub fn listing(task: &Task) -> f64 {
             assert!(list_all(&account) > task.count);
             listed.store(true, Ordering::Relaxed);
         });
+        let mut session = next_session();
         while !listed.load(Ordering::Relaxed) {
+            if session.message_index().unwrap() == 9999 {
+                session = next_session();
+            }
             let start = Instant::now();
             session.encrypt("m.room.message", &content).unwrap();
             longest = longest.max(start.elapsed().as_secs_f64() * 1e3);
