@@ -12,7 +12,10 @@ use crate::store::user_key::UserKey;
 use crate::store::{Batch, Vault};
 
 /// Keeps the nonce of every value that was ever committed, with its collection.
-struct Noted(Shared, Arc<Mutex<Vec<(&'static str, Vec<u8>)>>>);
+struct Noted(Shared, Arc<Mutex<Vec<Nonce>>>);
+
+/// With the collection of its value.
+type Nonce = (&'static str, Vec<u8>);
 
 impl RecordStore for Noted {
     fn get(&self, collection: &str, key: &[u8]) -> Result<Option<Vec<u8>>> {
