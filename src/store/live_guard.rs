@@ -86,7 +86,11 @@ impl<'a, S> LiveLock<'a, S> {
     /// `NOT_FOUND` if there is no state, here or in the store.
     pub(crate) fn into_guard(self) -> Result<LiveGuard<'a, S>> {
         let Self { state, place, .. } = self;
-        Ok(LiveGuard { state: state.ok_or_else(not_found)?, place: Back(Some(place), None), valid: true })
+        Ok(LiveGuard {
+            state: state.ok_or_else(not_found)?,
+            place: Back(Some(place), None),
+            valid: true,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod conversion;
 mod damage;
+mod doubt;
 mod foreign;
 mod index;
 mod live;
