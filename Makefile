@@ -13,6 +13,13 @@
 # make soak SECONDS=3600      the crash test of make test, for a given time
 # make soak CRASH_POINTS=5000 the same, for so many kills
 # make fuzz SECONDS=60        every fuzz target for that long, see fuzz/README.md; TARGETS= names some
+# make tsan                   the tests that have threads, in Rust and C, under ThreadSanitizer; needs a
+#                             nightly Rust with its sources
+# make miri                   the C ABI's handles under Miri; needs a nightly Rust with it
+# make loom                   the table of the C ABI's handles in every order that threads can take
+# make mutants FILES=src/capi/slots.rs SHARD=0/8
+#                             changes of the source that no test notices, one after the other: many hours
+#                             without FILES= and SHARD=; TESTS=--lib asks fewer tests
 #
 # The parts of make test:
 # make test-core              the Rust tests, clippy, formatting
@@ -47,7 +54,7 @@ FILL := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
             -e 's|@SOVERSION@|$(SOVERSION)|g' -e 's|@STATIC_LIBS@|$(STATIC_LIBS)|g'
 
 .PHONY: demo test lib install bindings wheel jar swift-package docs bench soak fuzz test-core test-c \
-        test-bindings test-python test-kotlin test-swift test-languages test-peers test-deny
+        tsan miri loom mutants test-bindings test-python test-kotlin test-swift test-languages test-peers test-deny
 
 # Installed in a folder of its own, and linked as any program does it. Nobody waits for the optimiser:
 # it is the build that the tests have, where linking takes seconds.
@@ -140,6 +147,37 @@ $(FUZZ):
 	@tools/need.sh cargo gcc g++
 	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
 	    $(CARGO) install cargo-fuzz --version 0.13.2 --locked --quiet --root .cache/cargo-fuzz
+
+tsan:
+	@tools/need.sh cargo rust-src gcc clang pkg-config jansson
+	tools/tsan.sh
+
+# Not under Miri: what takes it too long, and what is written in C. The clock and random bytes are the
+# system's.
+miri:
+	@tools/need.sh cargo miri rust-src
+	MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test --locked --lib --target-dir target/miri \
+	    --no-default-features --features capi capi::
+
+# loom itself is what takes long here: optimised.
+loom:
+	@tools/need.sh cargo gcc
+	CARGO_PROFILE_TEST_OPT_LEVEL=2 $(CARGO) test --locked --lib --manifest-path tests/loom/Cargo.toml \
+	    --target-dir target/loom
+
+# What kills processes, or is about the text of this repository, sees no mutant.
+MUTANTS := .cache/cargo-mutants/bin/cargo-mutants
+BLIND := $(patsubst %,--test_%,crash dependencies floors header source_rules symbols)
+TESTS ?= --lib $(subst --test_,--test ,$(filter-out $(BLIND),$(subst --test ,--test_,$(RUST_TESTS))))
+FILES ?=
+SHARD ?=
+mutants: $(MUTANTS)
+	tools/mutants.sh '$(SHARD)' '$(TESTS)' $(foreach file,$(FILES),'$(file)')
+
+$(MUTANTS):
+	@tools/need.sh cargo gcc
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+	    $(CARGO) install cargo-mutants --version 27.1.0 --locked --quiet --root .cache/cargo-mutants
 
 test-core:
 	@tools/need.sh cargo gcc binutils

@@ -1,11 +1,9 @@
 //! Runs the programs in turn and takes medians.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use serde_json::Value;
-
-use crate::measure::median;
+use crate::measure::{figure_of, median};
 use crate::report::{self, Line};
 use crate::rows::{ROWS, Row};
 use crate::{bindings, machine, material};
@@ -58,14 +56,6 @@ impl Program {
         }
         figure_of(&mut command)
     }
-}
-
-/// What a program measures; none if it cannot do this.
-pub fn figure_of(command: &mut Command) -> Option<f64> {
-    let output = command.stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "{command:?}");
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
-    answer["value"].as_f64()
 }
 
 pub struct Settings {

@@ -54,15 +54,19 @@ pub fn item(device: &Value, content: &Value) -> Value {
     })
 }
 
-struct Device {
+pub struct Device {
     user: String,
     device: String,
     account: Account,
 }
 
 impl Device {
-    fn new(user: &str, device: &str) -> Self {
+    pub fn new(user: &str, device: &str) -> Self {
         Self { user: user.to_owned(), device: device.to_owned(), account: Account::new() }
+    }
+
+    pub fn identity_key(&self) -> String {
+        self.account.curve25519_key().to_base64()
     }
 
     /// serde_json sorts keys and leaves no spaces: that is canonical here.
@@ -97,7 +101,7 @@ impl Device {
 }
 
 /// The content of an `m.room_key`.
-fn room_key(session: &GroupSession) -> Value {
+pub fn room_key(session: &GroupSession) -> Value {
     json!({
         "algorithm": "m.megolm.v1.aes-sha2",
         "room_id": ROOM,
@@ -107,7 +111,7 @@ fn room_key(session: &GroupSession) -> Value {
     })
 }
 
-fn export(sender: &Device, session: &GroupSession) -> Value {
+pub fn export(sender: &Device, session: &GroupSession) -> Value {
     let key = InboundGroupSession::from(session).export_at_first_known_index();
     json!({
         "algorithm": "m.megolm.v1.aes-sha2",
@@ -128,25 +132,28 @@ fn traffic(sender: &Device, sessions: usize, events: usize, bytes: usize) -> Val
         .map(|group| json!({ "room_key": room_key(group), "export": export(sender, group) }))
         .collect();
     let plaintext = room_plaintext(bytes);
-    let identity = sender.account.curve25519_key().to_base64();
     let events = (0..events).map(|index| {
         let count = groups.len();
-        let group = &mut groups[index % count];
-        json!({
-            "content": {
-                "algorithm": "m.megolm.v1.aes-sha2",
-                "ciphertext": group.encrypt(&plaintext).to_base64(),
-                "device_id": sender.device,
-                "sender_key": identity,
-                "session_id": group.session_id(),
-            },
-            "event_id": format!("$event{index}"),
-            "origin_server_ts": 1_700_000_000_000_u64 + index as u64,
-            "room_id": ROOM,
-            "sender": sender.user,
-            "type": "m.room.encrypted",
-        })
+        event(sender, &mut groups[index % count], index, &plaintext)
     });
     let events: Vec<_> = events.collect();
-    json!({ "sender_key": identity, "sessions": sessions, "events": events })
+    json!({ "sender_key": sender.identity_key(), "sessions": sessions, "events": events })
+}
+
+/// The next event of a session; the index tells it from all others of the room.
+pub fn event(sender: &Device, group: &mut GroupSession, index: usize, plaintext: &str) -> Value {
+    json!({
+        "content": {
+            "algorithm": "m.megolm.v1.aes-sha2",
+            "ciphertext": group.encrypt(plaintext).to_base64(),
+            "device_id": sender.device,
+            "sender_key": sender.identity_key(),
+            "session_id": group.session_id(),
+        },
+        "event_id": format!("$event{index}"),
+        "origin_server_ts": 1_700_000_000_000_u64 + index as u64,
+        "room_id": ROOM,
+        "sender": sender.user,
+        "type": "m.room.encrypted",
+    })
 }

@@ -1,6 +1,9 @@
 //! How time and memory are measured: the same in every program.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use serde_json::Value;
 
 /// What one measurement is about: the arguments of each program.
 pub struct Task {
@@ -111,14 +114,26 @@ pub fn peak() -> f64 {
 /// Has a store prepared, where it is not yet, as for another row: by a process whose memory does not
 /// count here.
 pub fn prepared_by_another_process(task: &Task, store: &str, row: &str) {
-    if task.folder.join(store).exists() {
-        return;
+    if !task.folder.join(store).exists() {
+        by_another_process(task, row, task.count);
     }
-    let own = |argument: String| if argument == task.row { row.to_owned() } else { argument };
-    let program = std::env::current_exe().unwrap();
-    let arguments = std::env::args().skip(1).map(own);
-    let output = std::process::Command::new(program).args(arguments).output().unwrap();
-    assert!(output.status.success());
+}
+
+/// What a process of its own measures for another row, or for another count.
+pub fn by_another_process(task: &Task, row: &str, count: usize) -> Option<f64> {
+    let program = std::env::args().nth(1).unwrap();
+    let numbers = [task.size.to_string(), count.to_string()];
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(program).arg(row).args(numbers).arg(&task.folder);
+    figure_of(&mut command)
+}
+
+/// What a program measures; none if it cannot do this.
+pub fn figure_of(command: &mut Command) -> Option<f64> {
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
+    assert!(output.status.success(), "{command:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    answer["value"].as_f64()
 }
 
 /// A disk where syncing takes at least SYNC_MS milliseconds: SQLite's calls, of every program, end

@@ -100,4 +100,34 @@ pub const ROWS: &[Row] = &[
     row("peak", "room key for 10,000 devices, whole process, MiB at most", 10_000)
         .aim(Aim::AtMost(120.0))
         .rounds(3),
+    opening("open_sessions", "start and first decryption, 1,000 room keys stored, ms", 1000),
+    opening("open_sessions", "the same, 100,000 room keys, ms", 100_000),
+    opening("open_sessions", "the same, 1,000,000 room keys, ms", 1_000_000),
+    opening("open_replays", "the same, 1,000,000 messages received, ms", 1_000_000),
+    opening("open_channels", "the same through one of 100,000 channels, ms", 100_000),
+    more_memory("more_sessions", "MiB more for that than with 1,000: 100,000 room keys", 100_000),
+    more_memory("more_sessions", "the same, 1,000,000 room keys", 1_000_000),
+    more_memory("more_replays", "the same, 1,000,000 messages received", 1_000_000),
+    more_memory("more_channels", "the same, 100,000 channels", 100_000),
+    commit("commit_sessions", "times as long as with 1,000: a room key, 100,000 stored", 100_000),
+    commit("commit_sessions", "the same, 1,000,000 stored", 1_000_000),
+    commit("commit_replays", "the same, a message, 1,000,000 received", 1_000_000),
+    row("listing", "longest encryption while 1,000,000 room keys are listed, ms", 1_000_000)
+        .aim(Aim::AtMost(50.0))
+        .rounds(3),
 ];
+
+/// Milliseconds: a store that holds much opens like one that holds little.
+const fn opening(name: &'static str, label: &'static str, count: usize) -> Row {
+    row(name, label, count).aim(Aim::AtMost(50.0)).rounds(5)
+}
+
+/// MiB, between two processes.
+const fn more_memory(name: &'static str, label: &'static str, count: usize) -> Row {
+    row(name, label, count).aim(Aim::AtMost(20.0)).rounds(3)
+}
+
+/// A ratio to a store that holds 1,000.
+const fn commit(name: &'static str, label: &'static str, count: usize) -> Row {
+    row(name, label, count).aim(Aim::AtMost(1.3)).rounds(3)
+}

@@ -62,6 +62,16 @@ rust() {
     exit 1
 }
 
+# A component of a nightly Rust. The one that is there is kept: it is asked for what it lacks, first.
+nightly() {
+    there_already() { rustup component list --toolchain nightly 2> /dev/null | grep -q "^$1.*(installed)"; }
+    there_already "$1" || rustup component add "$1" --toolchain nightly 2> /dev/null ||
+        rustup toolchain install nightly --profile minimal --component "$1" 2> /dev/null
+    there_already "$1" && return
+    echo "A nightly Rust with $1 is missing: rustup toolchain install nightly --component $1"
+    exit 1
+}
+
 # Debian's package makes a cluster of databases and starts it, unless it is told not to.
 postgresql() {
     settings=/etc/postgresql-common/createcluster.conf
@@ -76,6 +86,7 @@ postgresql() {
 missing=
 for tool in "$@"; do
     if [ "$tool" = cargo ]; then rust; continue; fi
+    case $tool in rust-src | miri) nightly "$tool"; continue ;; esac
     if [ "$tool" = postgresql ] && ! there postgresql; then postgresql; continue; fi
     there "$tool" || missing="$missing $(package_of "$tool")"
 done

@@ -6,7 +6,8 @@ mod report;
 use std::path::Path;
 use std::process::Command;
 
-use crate::driver::{self, Settings};
+use crate::driver::Settings;
+use crate::measure;
 
 /// The columns of the table.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +110,7 @@ fn measure_row(row: &'static Row, settings: &Settings, folder: &Path) -> Line {
         for (program, figures) in PROGRAMS.into_iter().zip(&mut figures) {
             if let Some(mut command) = program.command() {
                 command.args([row.name, "1024", &count.to_string()]).arg(folder);
-                figures.extend(driver::figure_of(&mut command));
+                figures.extend(measure::figure_of(&mut command));
             }
         }
     }

@@ -2,13 +2,18 @@
 
 mod accounts;
 mod batches;
+mod filled;
+#[path = "../../tests/common/libolm.rs"]
+mod libolm_pickles;
 mod memory;
 mod olm;
 mod place;
 mod rooms;
 mod share;
+mod stores;
 
 use crate::measure::Task;
+use filled::Kind::{Channels, Replays, Sessions};
 use place::{Place, free};
 
 pub const USER: &std::ffi::CStr = c"@alice:example.org";
@@ -19,6 +24,11 @@ pub const MESSAGE: &std::ffi::CStr = c"m.room.message";
 pub fn measure(task: &Task, disk: bool) -> Option<f64> {
     // What the library's symbols come from.
     let _ = matrixe2ee::version();
+    if let Some(kind) = [Sessions, Replays, Channels].iter().find(|kind| kind.filling() == task.row)
+    {
+        filled::fill(task, *kind);
+        return None;
+    }
     let place = Place::new(disk, &task.folder);
     Some(match task.row.as_str() {
         "account" => accounts::account(task, &place),
@@ -48,6 +58,18 @@ pub fn measure(task: &Task, disk: bool) -> Option<f64> {
         "bytes_olm" if !disk => memory::olm_session(task),
         "bytes_megolm" if !disk => memory::room_key(task),
         "peak" if disk => memory::peak(task, &place),
+        "open_sessions" if disk => stores::opening(task, Sessions),
+        "open_replays" if disk => stores::opening(task, Replays),
+        "open_channels" if disk => stores::opening(task, Channels),
+        "peak_sessions" if disk => stores::peak(task, Sessions),
+        "peak_replays" if disk => stores::peak(task, Replays),
+        "peak_channels" if disk => stores::peak(task, Channels),
+        "more_sessions" if disk => stores::more_memory(task, "peak_sessions"),
+        "more_replays" if disk => stores::more_memory(task, "peak_replays"),
+        "more_channels" if disk => stores::more_memory(task, "peak_channels"),
+        "commit_sessions" if disk => stores::commit(task, Sessions),
+        "commit_replays" if disk => stores::commit(task, Replays),
+        "listing" if disk => stores::listing(task),
         "bare_call" => rooms::bare_call(task, &place),
         "bare_text" => rooms::bare_text(task, &place),
         _ => return None,

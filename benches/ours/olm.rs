@@ -8,7 +8,7 @@ use crate::c_abi::{self, Owned, Text, c};
 use crate::measure::{Task, Timer};
 use crate::texts;
 
-const BOB: &std::ffi::CStr = c"@bob:example.org";
+pub const BOB: &std::ffi::CStr = c"@bob:example.org";
 const BOBS_DEVICE: &std::ffi::CStr = c"BOBDEVICE";
 
 fn content(task: &Task) -> std::ffi::CString {
@@ -32,7 +32,7 @@ pub fn outbound_channel(task: &Task, place: &Place) -> f64 {
 }
 
 /// Bob, whose one-time keys are published, and one of them.
-fn bob(store: &Owned) -> (Owned, std::ffi::CString) {
+pub fn bob(store: &Owned) -> (Owned, std::ffi::CString) {
     let bob = c_abi::account(store, BOB, BOBS_DEVICE);
     let upload: Value =
         serde_json::from_slice(c_abi::keys_upload_request(&bob).to_bytes()).unwrap();
@@ -58,11 +58,15 @@ pub fn inbound_channel(task: &Task, place: &Place) -> f64 {
 
 /// Two ends of a channel that have talked, so that messages are normal ones. Alice's is measured.
 fn talked(alice_place: &Place, bobs: &Owned) -> (Owned, Owned) {
-    let alice = alice_place.alice();
     let (bob, key) = bob(bobs);
-    let a = c_abi::outbound_channel(&alice, &c_abi::device_keys(&bob), &key);
+    talk(&alice_place.alice(), &bob, &key)
+}
+
+/// The two ends of a channel from Alice to Bob, after a message each way.
+pub fn talk(alice: &Owned, bob: &Owned, key: &std::ffi::CStr) -> (Owned, Owned) {
+    let a = c_abi::outbound_channel(alice, &c_abi::device_keys(bob), key);
     let first = c_abi::olm_encrypt(&a, c"m.dummy", c"{}");
-    let b = c_abi::inbound_channel(&bob, USER, &c_abi::identity_key(&alice), &first);
+    let b = c_abi::inbound_channel(bob, USER, &c_abi::identity_key(alice), &first);
     let answer = c_abi::olm_encrypt(&b, c"m.dummy", c"{}");
     c_abi::olm_decrypt(&a, &answer);
     (a, b)

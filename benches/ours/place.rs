@@ -70,6 +70,6 @@ pub fn free() -> PathBuf {
     if shared_memory.is_dir() { shared_memory.to_owned() } else { std::env::temp_dir() }
 }
 
-fn file_name(path: &Path) -> std::ffi::CString {
+pub fn file_name(path: &Path) -> std::ffi::CString {
     c(path.to_str().unwrap())
 }

@@ -9,13 +9,13 @@ use crate::c_abi::{self, Owned, c};
 use crate::measure::{Task, Timer};
 use crate::texts::{self, ROOM, SENDER};
 
-/// A session that has its recipients: none, and nothing that ends it early.
+/// None, and nothing that ends a session early.
+pub const RECIPIENTS: &str = r#"{"encryption": {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 10000}, "members": {}, "device_keys": {}}"#;
+
+/// A session that has its recipients.
 pub fn session(account: &Owned) -> Owned {
     let session = c_abi::room_session(account, &c(ROOM));
-    let recipients = c(
-        r#"{"encryption": {"algorithm": "m.megolm.v1.aes-sha2", "rotation_period_msgs": 10000}, "members": {}, "device_keys": {}}"#,
-    );
-    c_abi::keys_for_sending(&session, &recipients);
+    c_abi::keys_for_sending(&session, &c(RECIPIENTS));
     session
 }
 

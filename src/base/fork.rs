@@ -52,7 +52,7 @@ impl Cell {
 /// The bits of a number that hold the process ID.
 const ID: u64 = u32::MAX as u64;
 
-#[cfg(unix)]
+#[cfg(all(unix, not(miri)))]
 mod system {
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -118,8 +118,8 @@ mod system {
     }
 }
 
-/// Here no process inherits another's memory.
-#[cfg(not(unix))]
+/// Here no process inherits another's memory. Miri has no processes.
+#[cfg(any(not(unix), miri))]
 impl Cell {
     fn of_this_process() -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     /// Makes a child in this way; whether the number there is the one that it is here.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     #[allow(unsafe_code)]
     fn is_the_same_in_a_child(cell: &Cell, make_child: impl FnOnce() -> i64) -> bool {
         let before = cell.generation();
@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// A child of the C library, and one that it knows nothing of.
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     #[allow(unsafe_code)]
     const WAYS: [fn() -> i64; 2] = [
         // SAFETY: see above for both.
@@ -164,7 +164,7 @@ mod tests {
 
     // SEC-110
     #[test]
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     fn a_child_has_another_number_however_it_was_made() {
         for make_child in WAYS {
             let page = Cell { number: system::emptied_page().expect("a page"), is_doubtful: false };
@@ -176,7 +176,7 @@ mod tests {
 
     // SEC-110: without the ID, only the handler tells a child from its parent.
     #[test]
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(miri)))]
     fn the_handler_empties_the_number_of_a_child() {
         let plain = Cell { number: system::emptied_by_handler(), is_doubtful: false };
         let [fork, clone] = WAYS;

@@ -15,10 +15,14 @@
 
 use std::cell::UnsafeCell;
 use std::ops::Deref;
+#[cfg(not(loom))]
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use once_cell::race::OnceBox;
 
+// tests/loom tries the table in every order that threads can take.
+#[cfg(loom)]
+use super::atomics::{AtomicU32, AtomicU64, Ordering};
 use crate::base::environment::Process;
 
 /// The bits of a slot number; chunks of 64, 128, 256… slots give 64 fewer than `1 << 20`.

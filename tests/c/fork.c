@@ -2,6 +2,7 @@
 #include "story.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -63,7 +64,7 @@ static void key_of_a_child(char *key, size_t size) {
 }
 
 /* Keeps the library busy, so that a fork meets every possible moment. */
-static volatile int stop;
+static atomic_bool stop;
 
 static void *busy(void *argument) {
     while (!stop) {
@@ -108,7 +109,7 @@ static void forks_beside_busy_threads(void) {
         }
         CHECK(waitpid(process, &status, 0) == process && status == 0);
     }
-    stop = 1;
+    stop = true;
     for (int i = 0; i < 2; i++) CHECK(pthread_join(threads[i], NULL) == 0);
 }
 

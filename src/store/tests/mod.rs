@@ -3,10 +3,12 @@
 
 mod conversion;
 mod damage;
+mod doubt;
 mod foreign;
 mod index;
 mod live;
 mod manifest;
+mod nonces;
 mod other_process;
 mod records;
 mod sets;
