@@ -14,6 +14,9 @@ pub(super) fn upload(world: &mut World) -> Result<()> {
         keys.map(|(_, key)| key["key"].as_str().unwrap().to_owned()).collect()
     };
     world.one_time_keys = keys("one_time_keys");
+    if world.unused_key.is_none() {
+        world.unused_key = world.one_time_keys.first().cloned();
+    }
     world.fallback_key = keys("fallback_keys").pop().or(world.fallback_key.take());
     world.input = body["one_time_keys"].as_object().unwrap().keys().next().unwrap().clone();
     Ok(())

@@ -62,7 +62,7 @@ pub(super) const BEGINNING: &[Step] = &[
     },
     Step { name: "keys_upload_request with a new fallback key", call: upload, ..STEP },
     Step {
-        name: "receive_keys_upload_response again",
+        name: "receive_keys_upload_response again, which sets old keys aside",
         call: uploaded,
         done_already: &["INVALID_FIELD"],
         ..STEP
@@ -245,6 +245,25 @@ pub(super) const BEGINNING: &[Step] = &[
 ];
 
 pub(super) const END: &[Step] = &[
+    Step {
+        name: "create_from_encrypted_message with a key that was set aside",
+        prepare: |world| {
+            assert!(world.keys_set_aside() > 0);
+            let (keys, key) = (world.device_keys(), world.unused_key.clone().unwrap());
+            let mut session = world.dave.session_to(&keys, &key);
+            world.input = world.dave.say(&mut session, &keys, &json!({}));
+        },
+        call: |world| {
+            let (user, key) = (world.dave.user_id, world.dave.identity_key());
+            receive_first(world, "dave", user, &key)
+        },
+        done_already: &["ALREADY_EXISTS"],
+        recover: |world| {
+            let key = world.dave.identity_key();
+            open_channel(world, "dave", "@dave:d.org", &key);
+        },
+        ..STEP
+    },
     Step {
         name: "from_vodozemac_pickles",
         prepare: |world| {
