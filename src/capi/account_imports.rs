@@ -132,3 +132,35 @@ pub unsafe extern "C" fn matrixe2ee_account_import_libolm_sessions(
         })
     }
 }
+
+/// Takes over exported Megolm sessions, in any number: the list that a decrypted key file
+/// holds, or what matrixe2ee_inbound_megolm_session_export_at() gave. Each is stored as
+/// matrixe2ee_inbound_megolm_session_from_export() does without a user, and merged with
+/// what is stored.
+///
+/// They are written to disk in chunks of 500, in the order of the list; other calls on
+/// this account wait for one chunk at most. After an error or a crash, what was written
+/// stays: make the same call again, it finds that stored ("known") and goes on.
+///
+/// \param sessions [{"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:example.org",
+/// "session_id": "...", "session_key": "...", "sender_key": "...", "sender_claimed_keys":
+/// {"ed25519": "..."}, "forwarding_curve25519_key_chain": []}]: room keys, so wipe your
+/// own copy after the call. It may have 128 MiB, about 200,000 sessions; import more in
+/// several calls.
+/// \param out {"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed":
+/// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
+/// "merged" sessions were stored and can decrypt more now, or have one claim more;
+/// "surplus" is 0; "failed" ones spoil no other, and neither does one whose record in the
+/// store is damaged (CORRUPT).
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list).
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn matrixe2ee_account_import_sessions(
+    account: *const matrixe2ee_account,
+    sessions: *const c_char,
+    out: *mut *mut c_char,
+    err: *mut *mut matrixe2ee_error,
+) -> matrixe2ee_status {
+    // SAFETY: the caller keeps the header's rules on arguments.
+    unsafe { answer(out, err, || borrow(account)?.import_sessions(text("sessions", sessions)?)) }
+}

@@ -4,7 +4,7 @@ mod inbound;
 mod outbound;
 mod room_key;
 
-pub(crate) use inbound::{Arrival, InboundImport};
+pub(crate) use inbound::{Arrival, ArrivingSession, InboundImport};
 pub use inbound::{
     Decrypted, InboundMegolmSession, SessionInfo, decrypt_room_events, list_sessions,
 };

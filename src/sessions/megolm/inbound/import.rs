@@ -42,7 +42,7 @@ impl InboundMegolmSession {
             fingerprint: Fingerprint::DeviceKeys((*account.fingerprint_key()).into()),
             claimed_fingerprint: None,
         };
-        Self::store(account, received, origin)
+        Self::store(account, ArrivingSession::new(received, origin))
     }
 
     /// A session from the content of `m.room_key`, which must have come over Olm from this
@@ -69,7 +69,7 @@ impl InboundMegolmSession {
             )?,
             claimed_fingerprint: None,
         };
-        Self::store(account, received, origin)
+        Self::store(account, ArrivingSession::new(received, origin))
     }
 
     /// A session from exported session data. An export proves nothing of its origin: the session
@@ -81,11 +81,7 @@ impl InboundMegolmSession {
         sender_user_id: Option<&str>,
     ) -> Result<Self> {
         let _entered = account.enter()?;
-        let (received, sender_key, claimed) = room_key::read_export(session_data)?;
-        let claimed_fingerprint = claimed.map(FingerprintKey::from);
-        let origin =
-            Origin { claimed_fingerprint, ..Origin::unproven(sender_key, sender_user_id)? };
-        Self::store(account, received, origin)
+        Self::store(account, ArrivingSession::from_export(session_data, sender_user_id)?)
     }
 
     /// A session that libolm pickled. A pickle proves nothing of its origin: the session counts as
@@ -100,17 +96,22 @@ impl InboundMegolmSession {
         sender_user_id: Option<&str>,
     ) -> Result<Self> {
         let _entered = account.enter()?;
-        let origin = Origin::of_pickle(sender_key, sender_user_id)?;
-        let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
-        Self::store(account, received, origin)
+        let arriving = ArrivingSession::from_libolm_pickle(
+            room_id,
+            sender_key,
+            pickle,
+            pickle_key,
+            sender_user_id,
+        )?;
+        Self::store(account, arriving)
     }
 
-    fn store(account: &Arc<Account>, received: ReceivedKey, origin: Origin) -> Result<Self> {
-        let (room_id, session_id) = (received.room_id.clone(), received.session_id.clone());
-        let owner = origin.owner_user_id.clone();
+    fn store(account: &Arc<Account>, arriving: ArrivingSession) -> Result<Self> {
+        let ArrivingSession { room_id, session_id, ratchet, claim } = arriving;
+        let owner = claim.owner_user_id.clone();
         let named = || Self::named(account, &room_id, &session_id, owner.as_deref());
         let mut inbound = named();
-        let mut arriving = Some(origin.into_claim(received));
+        let mut arriving = Some((ratchet, claim));
         loop {
             match inbound.take_in(&mut arriving) {
                 // Erased at this moment: it is forgotten by now, and made anew.
@@ -153,6 +154,54 @@ impl InboundMegolmSession {
     }
 }
 
+/// A session that was read, on its way to be stored.
+pub(crate) struct ArrivingSession {
+    room_id: String,
+    session_id: String,
+    ratchet: KnownRatchet,
+    claim: Claim,
+}
+
+impl ArrivingSession {
+    /// As `InboundMegolmSession::from_export`.
+    pub(crate) fn from_export(session_data: &Object, sender_user_id: Option<&str>) -> Result<Self> {
+        let (received, sender_key, claimed) = room_key::read_export(session_data)?;
+        let claimed_fingerprint = claimed.map(FingerprintKey::from);
+        let origin = Origin::unproven(sender_key, sender_user_id)?;
+        Ok(Self::new(received, Origin { claimed_fingerprint, ..origin }))
+    }
+
+    /// As `InboundMegolmSession::from_libolm_pickle`.
+    pub(crate) fn from_libolm_pickle(
+        room_id: &str,
+        sender_key: &str,
+        pickle: &str,
+        pickle_key: &[u8],
+        sender_user_id: Option<&str>,
+    ) -> Result<Self> {
+        let sender_key = public_keys::curve25519("sender_key", sender_key)?;
+        let origin = Origin::unproven(sender_key, sender_user_id)?;
+        Ok(Self::new(room_key::read_libolm_pickle(room_id, pickle, pickle_key)?, origin))
+    }
+
+    fn new(received: ReceivedKey, origin: Origin) -> Self {
+        let ReceivedKey { room_id, session_id, session, shared_history } = received;
+        let ratchet = match origin.source {
+            Source::OwnOutbound | Source::Direct => KnownRatchet::signed(session),
+            Source::Export => KnownRatchet::unsigned(session),
+        };
+        let claim = Claim {
+            source: origin.source,
+            sender_key: origin.sender_key,
+            owner_user_id: origin.owner_user_id,
+            fingerprint_key: origin.fingerprint.key().or(origin.claimed_fingerprint),
+            fingerprint: origin.fingerprint.status(),
+            shared_history,
+        };
+        Self { room_id, session_id, ratchet, claim }
+    }
+}
+
 /// How one of many sessions arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arrival {
@@ -175,19 +224,10 @@ impl<'a> InboundImport<'a> {
         Self { account, sessions: BTreeMap::new() }
     }
 
-    /// As `InboundMegolmSession::from_libolm_pickle`.
-    pub(crate) fn add_libolm_pickle(
-        &mut self,
-        room_id: &str,
-        sender_key: &str,
-        pickle: &str,
-        pickle_key: &[u8],
-        sender_user_id: Option<&str>,
-    ) -> Result<Arrival> {
-        let origin = Origin::of_pickle(sender_key, sender_user_id)?;
-        let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
-        let name = (received.room_id.clone(), received.session_id.clone());
-        let (ratchet, claim) = origin.into_claim(received);
+    /// Creates a session, or merges it with what is stored.
+    pub(crate) fn add(&mut self, arriving: ArrivingSession) -> Result<Arrival> {
+        let ArrivingSession { room_id, session_id, ratchet, claim } = arriving;
+        let name = (room_id, session_id);
         if let Some((_, state)) = self.sessions.get_mut(&name) {
             let Some(merged) = state.merged(ratchet, claim)? else { return Ok(Arrival::Known) };
             *state = merged;
@@ -237,25 +277,5 @@ impl Origin {
             fingerprint: Fingerprint::Unknown,
             claimed_fingerprint: None,
         })
-    }
-
-    fn of_pickle(sender_key: &str, sender_user_id: Option<&str>) -> Result<Self> {
-        Self::unproven(public_keys::curve25519("sender_key", sender_key)?, sender_user_id)
-    }
-
-    fn into_claim(self, received: ReceivedKey) -> (KnownRatchet, Claim) {
-        let ratchet = match self.source {
-            Source::OwnOutbound | Source::Direct => KnownRatchet::signed(received.session),
-            Source::Export => KnownRatchet::unsigned(received.session),
-        };
-        let claim = Claim {
-            source: self.source,
-            sender_key: self.sender_key,
-            owner_user_id: self.owner_user_id,
-            fingerprint_key: self.fingerprint.key().or(self.claimed_fingerprint),
-            fingerprint: self.fingerprint.status(),
-            shared_history: received.shared_history,
-        };
-        (ratchet, claim)
     }
 }

@@ -1,50 +1,25 @@
-//! All sessions of a libolm account in one call: in chunks, each committed as a whole, so that
-//! what is done stays done, and so that the same call again finishes what was interrupted.
+//! All sessions of a libolm account.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::Session;
 
+use super::Report;
 use crate::base::identifiers::UserId;
 use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::libolm_pickles;
-use crate::sessions::megolm::{Arrival, InboundImport, OutboundImport};
+use crate::sessions::megolm::{Arrival, ArrivingSession, InboundImport, OutboundImport};
 use crate::sessions::olm::OlmChannel;
 use crate::store::Transaction;
 
 /// How many sessions are committed at once. All sessions with one device stay together.
 const CHUNK: usize = 1_000;
-
-/// What became of each session: the numbers and the failures together are as many as were given.
-#[derive(Debug, Default, Serialize)]
-pub struct Report {
-    /// New here.
-    pub imported: usize,
-    /// Stored before, and able to decrypt more now.
-    pub merged: usize,
-    /// Stored before, and unchanged, or erased here: such a session does not come back.
-    pub known: usize,
-    /// Olm sessions that their channel has no room for: it holds as many newer ones as it may.
-    pub surplus: usize,
-    /// What could not be imported, in the order of the list.
-    pub failed: Vec<Failure>,
-}
-
-/// One session that could not be imported.
-#[derive(Debug, Serialize)]
-pub struct Failure {
-    /// Its place in the list.
-    pub index: usize,
-    /// What is wrong with it.
-    pub error: E2eeError,
-}
 
 /// One channel's sessions, oldest first, or one Megolm session: with their places in the list.
 enum Unit {
@@ -100,34 +75,6 @@ pub fn import_libolm_sessions(
 }
 
 impl Report {
-    fn count(&mut self, arrival: Arrival) {
-        let counter = match arrival {
-            Arrival::New => &mut self.imported,
-            Arrival::Merged => &mut self.merged,
-            Arrival::Known => &mut self.known,
-        };
-        *counter = counter.saturating_add(1);
-    }
-
-    /// Notes what is wrong with a session. What is wrong with the store or with the library stops
-    /// the call, so that the chunk is not committed.
-    fn fail(&mut self, index: usize, error: E2eeError) -> Result<()> {
-        match error {
-            E2eeError::StoreIo { .. }
-            | E2eeError::StoreClosed { .. }
-            // Of the store's records: see `fail_pickle`.
-            | E2eeError::Corrupt { .. }
-            | E2eeError::NewerFormat { .. }
-            | E2eeError::Forked { .. }
-            | E2eeError::Busy { .. }
-            | E2eeError::Panic { .. } => Err(error),
-            _ => {
-                self.failed.push(Failure { index, error });
-                Ok(())
-            }
-        }
-    }
-
     /// As `fail`, for an error that may be the pickle's: one of a newer libolm spoils no other.
     fn fail_pickle(
         &mut self,
@@ -137,7 +84,7 @@ impl Report {
     ) -> Result<()> {
         match error {
             E2eeError::NewerFormat { .. } if libolm_pickles::is_newer(pickle, pickle_key) => {
-                self.failed.push(Failure { index, error });
+                self.name_failed(index, error);
                 Ok(())
             }
             error => self.fail(index, error),
@@ -153,7 +100,7 @@ fn read_units(sessions: &[&RawValue], report: &mut Report) -> Vec<Unit> {
         let unit = match read_unit(index, item) {
             Ok(unit) => unit,
             Err(error) => {
-                report.failed.push(Failure { index, error });
+                report.name_failed(index, error);
                 continue;
             }
         };
@@ -230,14 +177,14 @@ fn import_chunk(
                 }
             }
             Unit::Inbound(index, session) => {
-                let arrival = inbound.add_libolm_pickle(
+                let arriving = ArrivingSession::from_libolm_pickle(
                     &session.room_id,
                     &session.sender_key,
                     &session.pickle,
                     pickle_key,
                     session.sender_user_id.as_deref(),
                 );
-                match arrival {
+                match arriving.and_then(|arriving| inbound.add(arriving)) {
                     Ok(arrival) => report.count(arrival),
                     Err(error) => {
                         report.fail_pickle(index, error, (&session.pickle, pickle_key))?;
