@@ -48,7 +48,7 @@ fn a_key_export_is_read_from_its_index_on_and_belongs_to_nobody_yet() {
     let early = alice.event("$0", &raw.message("early"));
     let export = raw.export(&alice);
     let late = alice.event("$1", &raw.message("late"));
-    let report = import(&bob, &[export.clone()]);
+    let report = import(&bob, std::slice::from_ref(&export));
     assert_eq!(report, json!({"imported": 1, "merged": 0, "known": 0, "surplus": 0, "failed": []}));
     for _ in 0..2 {
         let session = ok(InboundMegolmSession::from_storage(&bob.account, ROOM, &raw.id(), None));

@@ -127,10 +127,12 @@ fn the_oldest_keys_are_given_up_only_for_five_thousand_newer_ones() {
     assert_eq!(v(&bob.store.problems().unwrap()), json!([]));
 }
 
+type Records = BTreeMap<(String, Vec<u8>), Vec<u8>>;
+
 /// Counts the bytes that are written.
 #[derive(Default)]
 struct Counting {
-    records: Mutex<BTreeMap<(String, Vec<u8>), Vec<u8>>>,
+    records: Mutex<Records>,
     written: Mutex<usize>,
 }
 

@@ -138,7 +138,7 @@ pub unsafe extern "C" fn matrixe2ee_account_import_libolm_sessions(
 /// matrixe2ee_inbound_megolm_session_from_export() does without a user, and merged with
 /// what is stored.
 ///
-/// They are written to disk in chunks of 500, in the order of the list; other calls on
+/// They are written to disk in chunks of 200, in the order of the list; other calls on
 /// this account wait for one chunk at most. After an error or a crash, what was written
 /// stays: make the same call again, it finds that stored ("known") and goes on.
 ///

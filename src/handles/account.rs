@@ -343,7 +343,7 @@ impl Account {
     /// what `export_at` gave. Each is stored as `InboundMegolmSession.from_export` does without a
     /// `sender_user_id`, and merged with what is stored.
     ///
-    /// They are committed in chunks of 500, in the order of the list; other calls on this account
+    /// They are committed in chunks of 200, in the order of the list; other calls on this account
     /// wait for one chunk at most. After an error or a crash, what was committed stays: make the
     /// same call again, it finds that stored ("known") and goes on. The report counts what is
     /// durable when this returns. A list may have 128 MiB, about 200,000 sessions; import more in

@@ -7,6 +7,12 @@ use super::world::{ROOM, World};
 use crate::error::Result;
 use crate::handles::{InboundMegolmSession, OlmChannel};
 
+pub(super) fn dave_knocks(world: &mut World, key: &str) {
+    let keys = world.device_keys();
+    let mut session = world.dave.session_to(&keys, key);
+    world.input = world.dave.say(&mut session, &keys, &json!({}));
+}
+
 pub(super) fn upload(world: &mut World) -> Result<()> {
     let body = v(&world.account().keys_upload_request()?.unwrap());
     let keys = |kind: &str| -> Vec<String> {

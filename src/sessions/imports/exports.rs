@@ -11,8 +11,9 @@ use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::megolm::{ArrivingSession, InboundImport};
 
-/// How many sessions are committed at once, while all other calls on the account wait.
-const CHUNK: usize = 500;
+/// How many sessions are committed at once, while all other calls on the account wait: 5 ms in
+/// a small store, 30 in one of 100,000 sessions.
+const CHUNK: usize = 200;
 /// How many one thread reads at once.
 const READ_AT_ONCE: usize = 50;
 
@@ -37,7 +38,7 @@ fn read(sessions: &[&RawValue]) -> Result<Vec<Result<ArrivingSession>>> {
     let read = parallel::map(chunks, sessions.len(), |chunk: &[&RawValue]| {
         let read = |data: &&RawValue| {
             let data = json::parse_object("session_data", data.get(), EVENT_LIMIT)?;
-            ArrivingSession::from_export(&data, None)
+            ArrivingSession::of_export(&data, None)
         };
         chunk.iter().map(read).collect::<Vec<_>>()
     })?;

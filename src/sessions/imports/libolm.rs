@@ -177,7 +177,7 @@ fn import_chunk(
                 }
             }
             Unit::Inbound(index, session) => {
-                let arriving = ArrivingSession::from_libolm_pickle(
+                let arriving = ArrivingSession::of_libolm_pickle(
                     &session.room_id,
                     &session.sender_key,
                     &session.pickle,

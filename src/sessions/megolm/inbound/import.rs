@@ -81,7 +81,7 @@ impl InboundMegolmSession {
         sender_user_id: Option<&str>,
     ) -> Result<Self> {
         let _entered = account.enter()?;
-        Self::store(account, ArrivingSession::from_export(session_data, sender_user_id)?)
+        Self::store(account, ArrivingSession::of_export(session_data, sender_user_id)?)
     }
 
     /// A session that libolm pickled. A pickle proves nothing of its origin: the session counts as
@@ -96,7 +96,7 @@ impl InboundMegolmSession {
         sender_user_id: Option<&str>,
     ) -> Result<Self> {
         let _entered = account.enter()?;
-        let arriving = ArrivingSession::from_libolm_pickle(
+        let arriving = ArrivingSession::of_libolm_pickle(
             room_id,
             sender_key,
             pickle,
@@ -164,7 +164,7 @@ pub(crate) struct ArrivingSession {
 
 impl ArrivingSession {
     /// As `InboundMegolmSession::from_export`.
-    pub(crate) fn from_export(session_data: &Object, sender_user_id: Option<&str>) -> Result<Self> {
+    pub(crate) fn of_export(session_data: &Object, sender_user_id: Option<&str>) -> Result<Self> {
         let (received, sender_key, claimed) = room_key::read_export(session_data)?;
         let claimed_fingerprint = claimed.map(FingerprintKey::from);
         let origin = Origin::unproven(sender_key, sender_user_id)?;
@@ -172,7 +172,7 @@ impl ArrivingSession {
     }
 
     /// As `InboundMegolmSession::from_libolm_pickle`.
-    pub(crate) fn from_libolm_pickle(
+    pub(crate) fn of_libolm_pickle(
         room_id: &str,
         sender_key: &str,
         pickle: &str,
