@@ -58,10 +58,10 @@ pub mod typed {
     pub use crate::base::identifiers::{DeviceId, EventId, EventType, RoomId, UserId};
     pub use crate::sessions::account::{Account, KeyCounts, Page};
     pub use crate::sessions::device_keys::DeviceKeys;
-    pub use crate::sessions::imports::{Failure, Report, import_libolm_sessions, import_sessions};
+    pub use crate::sessions::imports::{ExportedSessions, Failure, LibolmSessions, Report};
     pub use crate::sessions::megolm::{
-        Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo, Settings,
-        decrypt_room_events, list_sessions,
+        ArrivingSession, Decrypted, InboundMegolmSession, OutboundMegolmSession, SessionInfo,
+        Settings, decrypt_room_events, list_sessions,
     };
     pub use crate::sessions::olm::{
         ChannelInfo, FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,

@@ -9,7 +9,7 @@ use crate::base::identifiers::{DeviceId, UserId};
 use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
 use crate::sessions::account::{self, Page};
-use crate::sessions::imports::{import_libolm_sessions, import_sessions};
+use crate::sessions::imports::{ExportedSessions, LibolmSessions};
 use crate::sessions::megolm::{decrypt_room_events, list_sessions};
 use crate::sessions::olm;
 
@@ -336,7 +336,14 @@ impl Account {
     pub fn import_libolm_sessions(&self, sessions: &str, pickle_key: Vec<u8>) -> Result<String> {
         let pickle_key = Zeroizing::new(pickle_key);
         let sessions = json::parse_raw_list("sessions", sessions, ARGUMENT_LIMIT)?;
-        json::to_text(&import_libolm_sessions(&self.core, &sessions, &pickle_key)?)
+        drop(self.core.begin()?);
+        let mut sessions = LibolmSessions::read(&sessions, &pickle_key);
+        while sessions.has_more() {
+            let mut tx = self.core.begin_alone()?;
+            sessions.store(&self.core, &mut tx)?;
+            tx.commit()?;
+        }
+        json::to_text(&sessions.into_report())
     }
 
     /// Stores exported Megolm sessions, in any number: the list that a decrypted key file holds, or
@@ -362,7 +369,14 @@ impl Account {
     /// (the account was erased).
     pub fn import_sessions(&self, sessions: &str) -> Result<String> {
         let sessions = json::parse_raw_list("sessions", sessions, ARGUMENT_LIMIT)?;
-        json::to_text(&import_sessions(&self.core, &sessions)?)
+        drop(self.core.begin()?);
+        let mut sessions = ExportedSessions::new(&sessions);
+        while let Some(read) = sessions.read()? {
+            let mut tx = self.core.begin_alone()?;
+            sessions.store(&self.core, &mut tx, read)?;
+            tx.commit()?;
+        }
+        json::to_text(&sessions.into_report())
     }
 
     /// Deletes the account and everything stored under it. Every handle on it, its channels and

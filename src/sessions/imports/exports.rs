@@ -1,5 +1,6 @@
 //! Exported Megolm sessions, as a key file has them.
 
+use std::slice;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -10,6 +11,7 @@ use crate::base::parallel;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::megolm::{ArrivingSession, InboundImport};
+use crate::store::Transaction;
 
 /// How many sessions are committed at once, while all other calls on the account wait: 5 ms in
 /// a small store, 30 in one of 100,000 sessions.
@@ -17,58 +19,61 @@ const CHUNK: usize = 200;
 /// How many one thread reads at once.
 const READ_AT_ONCE: usize = 50;
 
-/// Stores exported sessions, each as `InboundMegolmSession::from_export` does without a user. What
-/// is wrong with one concerns it alone; the call itself fails only if the store does, and what was
-/// committed before stays.
-pub fn import_sessions(account: &Arc<Account>, sessions: &[&RawValue]) -> Result<Report> {
-    drop(account.enter()?);
-    let mut report = Report::default();
-    let mut index = 0_usize;
-    for chunk in sessions.chunks(CHUNK) {
-        // Most of the work, for which nobody has to wait.
-        let read = read(chunk)?;
-        import_chunk(account, index, read, &mut report)?;
-        index = index.saturating_add(chunk.len());
+/// Exported sessions that are to be stored, each as by `InboundMegolmSession::from_export` without
+/// a user. What is wrong with one concerns it alone.
+pub struct ExportedSessions<'a> {
+    chunks: slice::Chunks<'a, &'a RawValue>,
+    /// How many were stored or have failed.
+    done: usize,
+    report: Report,
+}
+
+impl<'a> ExportedSessions<'a> {
+    /// None of them is read yet.
+    pub fn new(sessions: &'a [&'a RawValue]) -> Self {
+        Self { chunks: sessions.chunks(CHUNK), done: 0, report: Report::default() }
     }
-    Ok(report)
-}
 
-fn read(sessions: &[&RawValue]) -> Result<Vec<Result<ArrivingSession>>> {
-    let chunks = sessions.chunks(READ_AT_ONCE).collect();
-    let read = parallel::map(chunks, sessions.len(), |chunk: &[&RawValue]| {
-        let read = |data: &&RawValue| {
-            let data = json::parse_object("session_data", data.get(), EVENT_LIMIT)?;
-            ArrivingSession::of_export(&data, None)
-        };
-        chunk.iter().map(read).collect::<Vec<_>>()
-    })?;
-    Ok(read.into_iter().flatten().collect())
-}
+    /// Reads the next ones; `None` if all are done. That is most of the work, and nobody has to wait
+    /// for it.
+    pub fn read(&mut self) -> Result<Option<Vec<Result<ArrivingSession>>>> {
+        let Some(sessions) = self.chunks.next() else { return Ok(None) };
+        let pieces = sessions.chunks(READ_AT_ONCE).collect();
+        let read = parallel::map(pieces, sessions.len(), |piece: &[&RawValue]| {
+            let read = |data: &&RawValue| {
+                let data = json::parse_object("session_data", data.get(), EVENT_LIMIT)?;
+                ArrivingSession::of_export(&data, None)
+            };
+            piece.iter().map(read).collect::<Vec<_>>()
+        })?;
+        Ok(Some(read.into_iter().flatten().collect()))
+    }
 
-/// One commit. The report counts nothing that is not on disk.
-fn import_chunk(
-    account: &Arc<Account>,
-    first: usize,
-    sessions: Vec<Result<ArrivingSession>>,
-    report: &mut Report,
-) -> Result<()> {
-    let mut tx = account.begin_alone()?;
-    let mut inbound = InboundImport::new(account);
-    for (place, arriving) in sessions.into_iter().enumerate() {
-        match arriving.and_then(|arriving| inbound.add(arriving)) {
-            Ok(arrival) => report.count(arrival),
-            Err(error) => {
-                let index = first.saturating_add(place);
-                match error {
-                    // Of what is stored of this session, which is no other's problem.
-                    E2eeError::Corrupt { .. } | E2eeError::NewerFormat { .. } => {
-                        report.name_failed(index, error);
-                    }
-                    error => report.fail(index, error)?,
+    /// Stores what was read. The transaction is alone on its account.
+    pub fn store(
+        &mut self,
+        account: &Arc<Account>,
+        tx: &mut Transaction<'_>,
+        sessions: Vec<Result<ArrivingSession>>,
+    ) -> Result<()> {
+        let mut inbound = InboundImport::new(account);
+        for arriving in sessions {
+            let index = self.done;
+            self.done = self.done.saturating_add(1);
+            match arriving.and_then(|arriving| inbound.add(arriving)) {
+                Ok(arrival) => self.report.count(arrival),
+                // Of what is stored of this session, which is no other's problem.
+                Err(error @ (E2eeError::Corrupt { .. } | E2eeError::NewerFormat { .. })) => {
+                    self.report.name_failed(index, error);
                 }
+                Err(error) => self.report.fail(index, error)?,
             }
         }
+        inbound.finish(tx.batch())
     }
-    inbound.finish(tx.batch())?;
-    tx.commit()
+
+    /// What became of them, once all are committed.
+    pub fn into_report(self) -> Report {
+        self.report
+    }
 }

@@ -1,7 +1,9 @@
 //! All sessions of a libolm account.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
 use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
@@ -49,29 +51,44 @@ impl Unit {
     }
 }
 
-/// Stores sessions that libolm pickled. What is wrong with one concerns it alone; the call itself
-/// fails only if the store does, and what was committed before stays.
-pub fn import_libolm_sessions(
-    account: &Arc<Account>,
-    sessions: &[&RawValue],
-    pickle_key: &[u8],
-) -> Result<Report> {
-    drop(account.enter()?);
-    let mut report = Report::default();
-    let units = read_units(sessions, &mut report);
-    let mut chunk = Vec::new();
-    let mut size = 0_usize;
-    for unit in units {
-        size = size.saturating_add(unit.sessions());
-        chunk.push(unit);
-        if size >= CHUNK {
-            import_chunk(account, std::mem::take(&mut chunk), pickle_key, &mut report)?;
-            size = 0;
-        }
+/// Sessions that libolm pickled and that are to be stored. What is wrong with one concerns it alone.
+pub struct LibolmSessions<'a> {
+    units: Peekable<IntoIter<Unit>>,
+    pickle_key: &'a [u8],
+    report: Report,
+}
+
+impl<'a> LibolmSessions<'a> {
+    /// Reads the list, and none of the pickles yet.
+    pub fn read(sessions: &[&RawValue], pickle_key: &'a [u8]) -> Self {
+        let mut report = Report::default();
+        let units = read_units(sessions, &mut report);
+        Self { units: units.into_iter().peekable(), pickle_key, report }
     }
-    import_chunk(account, chunk, pickle_key, &mut report)?;
-    report.failed.sort_by_key(|failure| failure.index);
-    Ok(report)
+
+    /// Whether there are more to be stored.
+    pub fn has_more(&mut self) -> bool {
+        self.units.peek().is_some()
+    }
+
+    /// Stores the next ones. The transaction is alone on its account.
+    pub fn store(&mut self, account: &Arc<Account>, tx: &mut Transaction<'_>) -> Result<()> {
+        let mut chunk = Vec::new();
+        let mut size = 0_usize;
+        while size < CHUNK
+            && let Some(unit) = self.units.next()
+        {
+            size = size.saturating_add(unit.sessions());
+            chunk.push(unit);
+        }
+        store_units(account, tx, chunk, self.pickle_key, &mut self.report)
+    }
+
+    /// What became of them, once all are committed.
+    pub fn into_report(mut self) -> Report {
+        self.report.failed.sort_by_key(|failure| failure.index);
+        self.report
+    }
 }
 
 impl Report {
@@ -151,15 +168,14 @@ fn read_unit(index: usize, item: &RawValue) -> Result<Unit> {
     }
 }
 
-/// One commit. The report counts nothing that is not on disk.
-fn import_chunk(
+fn store_units(
     account: &Arc<Account>,
+    tx: &mut Transaction<'_>,
     units: Vec<Unit>,
     pickle_key: &[u8],
     report: &mut Report,
 ) -> Result<()> {
-    let now = account.now_ms()?;
-    let mut tx = account.begin_alone()?;
+    let now = tx.now_ms()?;
     let mut inbound = InboundImport::new(account);
     let mut outbound = OutboundImport::new(account, now);
     for unit in units {
@@ -167,7 +183,7 @@ fn import_chunk(
             Unit::Channel { user_id, identity_key, pickles } => {
                 match OlmChannel::with_partner(account, user_id, identity_key) {
                     Ok(channel) => {
-                        import_channel(&channel, &mut tx, pickles, pickle_key, report)?;
+                        import_channel(&channel, tx, pickles, pickle_key, report)?;
                     }
                     Err(error) => {
                         for (index, _) in pickles {
@@ -201,8 +217,7 @@ fn import_chunk(
             }
         }
     }
-    inbound.finish(tx.batch())?;
-    tx.commit()
+    inbound.finish(tx.batch())
 }
 
 fn import_channel(

@@ -1,5 +1,5 @@
-//! Sessions from elsewhere in any number: in chunks, each committed as a whole, so that what is done
-//! stays done, and so that the same call again finishes what was interrupted.
+//! Sessions from elsewhere in any number: in chunks, each for a transaction of its own, so that what
+//! is done stays done, and so that the same call again finishes what was interrupted.
 
 mod exports;
 mod libolm;
@@ -9,8 +9,8 @@ use serde::Serialize;
 use crate::error::{E2eeError, Result};
 use crate::sessions::megolm::Arrival;
 
-pub use exports::import_sessions;
-pub use libolm::import_libolm_sessions;
+pub use exports::ExportedSessions;
+pub use libolm::LibolmSessions;
 
 /// What became of each session: the numbers and the failures together are as many as were given.
 #[derive(Debug, Default, Serialize)]

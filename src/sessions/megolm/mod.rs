@@ -4,7 +4,8 @@ mod inbound;
 mod outbound;
 mod room_key;
 
-pub(crate) use inbound::{Arrival, ArrivingSession, InboundImport};
+pub use inbound::ArrivingSession;
+pub(crate) use inbound::{Arrival, InboundImport};
 pub use inbound::{
     Decrypted, InboundMegolmSession, SessionInfo, decrypt_room_events, list_sessions,
 };

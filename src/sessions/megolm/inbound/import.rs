@@ -155,7 +155,7 @@ impl InboundMegolmSession {
 }
 
 /// A session that was read, on its way to be stored.
-pub(crate) struct ArrivingSession {
+pub struct ArrivingSession {
     room_id: String,
     session_id: String,
     ratchet: KnownRatchet,

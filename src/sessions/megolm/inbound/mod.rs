@@ -24,7 +24,8 @@ use crate::store::{Access, Batch, Live, LiveGuard, RecordKey, RecordPrefix};
 pub use batch::decrypt_room_events;
 use claims::Claim;
 pub use decrypt::Decrypted;
-pub(crate) use import::{Arrival, ArrivingSession, InboundImport};
+pub use import::ArrivingSession;
+pub(crate) use import::{Arrival, InboundImport};
 pub use list::{SessionInfo, list_sessions};
 use record::InboundState;
 
