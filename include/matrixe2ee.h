@@ -715,52 +715,6 @@ matrixe2ee_status matrixe2ee_account_open_existing(
     matrixe2ee_account **out,
     matrixe2ee_error **err);
 
-/// Takes over an account that libolm (olm_pickle_account) has pickled: same keys, same device.
-///
-/// On return it is on disk; from then on the old copy must not be used. The
-/// device keys are uploaded again, and one-time keys once
-/// matrixe2ee_account_receive_key_counts() has told how many the server has.
-///
-/// \param pickle the pickle, as text, of any version of libolm from 1.1 on.
-/// \param pickle_key the key that the pickle was written with; wipe your copy after
-/// the call.
-/// \param out the account, to be released with matrixe2ee_account_free().
-///
-/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle), NEWER_FORMAT (of a
-/// libolm that is not known yet).
-matrixe2ee_status matrixe2ee_account_from_libolm_pickle(
-    const matrixe2ee_store *store,
-    const char *user_id,
-    const char *device_id,
-    const char *pickle,
-    const uint8_t *pickle_key,
-    size_t pickle_key_len,
-    matrixe2ee_account **out,
-    matrixe2ee_error **err);
-
-/// Takes over an account that vodozemac has pickled: same keys, same device.
-///
-/// On return it is on disk; from then on the old copy must not be used. The
-/// device keys are uploaded again, and one-time keys once
-/// matrixe2ee_account_receive_key_counts() has told how many the server has.
-///
-/// \param pickle the pickle, as text.
-/// \param pickle_key the key that the pickle was written with; wipe your copy after
-/// the call.
-/// \param out the account, to be released with matrixe2ee_account_free().
-///
-/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_LENGTH (pickle_key_len is not 32),
-/// INVALID_FIELD (not such a pickle).
-matrixe2ee_status matrixe2ee_account_from_vodozemac_pickle(
-    const matrixe2ee_store *store,
-    const char *user_id,
-    const char *device_id,
-    const char *pickle,
-    const uint8_t *pickle_key,
-    size_t pickle_key_len,
-    matrixe2ee_account **out,
-    matrixe2ee_error **err);
-
 /// The user ID that the account was opened with.
 ///
 /// \param out the text, to be released with matrixe2ee_string_free().
@@ -804,6 +758,71 @@ matrixe2ee_status matrixe2ee_account_device_keys(
     const matrixe2ee_account *account,
     char **out,
     matrixe2ee_error **err);
+
+/// Signs a JSON object with the fingerprint key.
+///
+/// \param object any JSON object; "signatures" and "unsigned" are not signed.
+/// \param out the whole object with the signature added under "signatures", to be
+/// released with matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
+matrixe2ee_status matrixe2ee_account_sign_json(
+    const matrixe2ee_account *account,
+    const char *object,
+    char **out,
+    matrixe2ee_error **err);
+
+/// Encrypts events for many devices, each in the channel that is stored for it, on
+/// all cores and with one commit.
+///
+/// On return all sessions are on disk. If the call fails, nothing was encrypted.
+///
+/// \param items [{"user_id": "@bob:example.org", "identity_key": "...", "type":
+/// "m.room_key", "content": {...}}]; a device may occur more than once.
+/// \param out a list in the order of the items: [{"content": {content of
+/// m.room.encrypted}}, {"error": {"code": 500, "name": "NOT_FOUND", "detail":
+/// "..."}}], to be released with matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one item is in
+/// its place in the list: NOT_FOUND (no channel to the device is stored),
+/// UNKNOWN_FINGERPRINT, NO_SESSION, INVALID_JSON, INVALID_FIELD, INVALID_KEY,
+/// TOO_LARGE.
+matrixe2ee_status matrixe2ee_account_encrypt_for_devices(
+    const matrixe2ee_account *account,
+    const char *items,
+    char **out,
+    matrixe2ee_error **err);
+
+/// Decrypts events of any rooms with the sessions that are stored, on all cores and
+/// with one commit.
+///
+/// On return it is recorded which events have used their message indices.
+///
+/// \param events a list of events as for matrixe2ee_inbound_megolm_session_decrypt().
+/// \param out a list in the order of the events: [{"event": {...}}, {"error":
+/// {"code": 200, "name": "NO_SESSION", "detail": "..."}}], to be released with
+/// matrixe2ee_string_free().
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one event is
+/// in its place in the list: NO_SESSION (its room key is not there), and what
+/// matrixe2ee_inbound_megolm_session_decrypt() may answer.
+matrixe2ee_status matrixe2ee_account_decrypt_room_events(
+    const matrixe2ee_account *account,
+    const char *events,
+    char **out,
+    matrixe2ee_error **err);
+
+/// Erases the account and everything stored under it: channels, sessions, keys.
+///
+/// On return it is gone from disk, and every handle to any of it answers NOT_FOUND.
+/// The handles must still be freed.
+matrixe2ee_status matrixe2ee_account_erase(
+    const matrixe2ee_account *account,
+    matrixe2ee_error **err);
+
+/// Releases an account handle. NULL, freed handles and handles of other kinds are
+/// ignored. What is stored stays.
+void matrixe2ee_account_free(matrixe2ee_account *account);
 
 /// The body of the next request to /keys/upload, or NULL if there is nothing to
 /// upload.
@@ -867,107 +886,6 @@ matrixe2ee_status matrixe2ee_account_receive_key_counts(
     const char *unused_fallback_types,
     matrixe2ee_error **err);
 
-/// Signs a JSON object with the fingerprint key.
-///
-/// \param object any JSON object; "signatures" and "unsigned" are not signed.
-/// \param out the whole object with the signature added under "signatures", to be
-/// released with matrixe2ee_string_free().
-///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE.
-matrixe2ee_status matrixe2ee_account_sign_json(
-    const matrixe2ee_account *account,
-    const char *object,
-    char **out,
-    matrixe2ee_error **err);
-
-/// Encrypts events for many devices, each in the channel that is stored for it, on
-/// all cores and with one commit.
-///
-/// On return all sessions are on disk. If the call fails, nothing was encrypted.
-///
-/// \param items [{"user_id": "@bob:example.org", "identity_key": "...", "type":
-/// "m.room_key", "content": {...}}]; a device may occur more than once.
-/// \param out a list in the order of the items: [{"content": {content of
-/// m.room.encrypted}}, {"error": {"code": 500, "name": "NOT_FOUND", "detail":
-/// "..."}}], to be released with matrixe2ee_string_free().
-///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one item is in
-/// its place in the list: NOT_FOUND (no channel to the device is stored),
-/// UNKNOWN_FINGERPRINT, NO_SESSION, INVALID_JSON, INVALID_FIELD, INVALID_KEY,
-/// TOO_LARGE.
-matrixe2ee_status matrixe2ee_account_encrypt_for_devices(
-    const matrixe2ee_account *account,
-    const char *items,
-    char **out,
-    matrixe2ee_error **err);
-
-/// Decrypts events of any rooms with the sessions that are stored, on all cores and
-/// with one commit.
-///
-/// On return it is recorded which events have used their message indices.
-///
-/// \param events a list of events as for matrixe2ee_inbound_megolm_session_decrypt().
-/// \param out a list in the order of the events: [{"event": {...}}, {"error":
-/// {"code": 200, "name": "NO_SESSION", "detail": "..."}}], to be released with
-/// matrixe2ee_string_free().
-///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE. What is wrong with one event is
-/// in its place in the list: NO_SESSION (its room key is not there), and what
-/// matrixe2ee_inbound_megolm_session_decrypt() may answer.
-matrixe2ee_status matrixe2ee_account_decrypt_room_events(
-    const matrixe2ee_account *account,
-    const char *events,
-    char **out,
-    matrixe2ee_error **err);
-
-/// Takes over sessions that libolm has pickled, of all kinds and in any number: as
-/// matrixe2ee_olm_channel_from_libolm_pickles(),
-/// matrixe2ee_inbound_megolm_session_from_libolm_pickle() and
-/// matrixe2ee_outbound_megolm_session_from_libolm_pickle() do it one by one.
-///
-/// They are written to disk in chunks of about 1,000, in the order of the list;
-/// other calls on this account wait meanwhile. After an error or a crash, what was
-/// written stays: make the same call again, it finds that stored ("known") and goes
-/// on.
-///
-/// \param sessions [{"kind": "olm", "user_id": "@bob:example.org", "identity_key":
-/// "...", "pickle": "..."}, {"kind": "inbound_megolm", "room_id":
-/// "!r:example.org", "sender_key": "...", "pickle": "...", "sender_user_id":
-/// "@bob:example.org"}, {"kind": "outbound_megolm", "room_id": "!r:example.org",
-/// "pickle": "..."}]; "sender_user_id" is optional. The sessions with one device
-/// stand in the order in which they last received, the oldest first.
-/// \param pickle_key the key that all were written with; wipe your copy after the
-/// call.
-/// \param out {"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed":
-/// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
-/// "merged" sessions were stored and can decrypt more now; "surplus" ones were left
-/// out because their channel has 8 newer ones; "failed" ones spoil no other.
-/// A session belongs to one room or channel. An outbound or Olm session that was
-/// erased here does not come back, nor does an Olm session that made room for
-/// another, for its ratchet would be used twice: it counts as "known".
-///
-/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED, CORRUPT
-/// and NEWER_FORMAT (of the store; a pickle's faults stand in "failed").
-matrixe2ee_status matrixe2ee_account_import_libolm_sessions(
-    const matrixe2ee_account *account,
-    const char *sessions,
-    const uint8_t *pickle_key,
-    size_t pickle_key_len,
-    char **out,
-    matrixe2ee_error **err);
-
-/// Erases the account and everything stored under it: channels, sessions, keys.
-///
-/// On return it is gone from disk, and every handle to any of it answers NOT_FOUND.
-/// The handles must still be freed.
-matrixe2ee_status matrixe2ee_account_erase(
-    const matrixe2ee_account *account,
-    matrixe2ee_error **err);
-
-/// Releases an account handle. NULL, freed handles and handles of other kinds are
-/// ignored. What is stored stays.
-void matrixe2ee_account_free(matrixe2ee_account *account);
-
 /// Lists the inbound Megolm sessions that are stored, in the order of their session
 /// IDs, in pages.
 ///
@@ -1026,6 +944,115 @@ matrixe2ee_status matrixe2ee_account_list_channels(
     const matrixe2ee_account *account,
     const char *after,
     int64_t limit,
+    char **out,
+    matrixe2ee_error **err);
+
+/// Takes over an account that libolm (olm_pickle_account) has pickled: same keys, same device.
+///
+/// On return it is on disk; from then on the old copy must not be used. The
+/// device keys are uploaded again, and one-time keys once
+/// matrixe2ee_account_receive_key_counts() has told how many the server has.
+///
+/// \param pickle the pickle, as text, of any version of libolm from 1.1 on.
+/// \param pickle_key the key that the pickle was written with; wipe your copy after
+/// the call.
+/// \param out the account, to be released with matrixe2ee_account_free().
+///
+/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_FIELD (not such a pickle), NEWER_FORMAT (of a
+/// libolm that is not known yet).
+matrixe2ee_status matrixe2ee_account_from_libolm_pickle(
+    const matrixe2ee_store *store,
+    const char *user_id,
+    const char *device_id,
+    const char *pickle,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    matrixe2ee_account **out,
+    matrixe2ee_error **err);
+
+/// Takes over an account that vodozemac has pickled: same keys, same device.
+///
+/// On return it is on disk; from then on the old copy must not be used. The
+/// device keys are uploaded again, and one-time keys once
+/// matrixe2ee_account_receive_key_counts() has told how many the server has.
+///
+/// \param pickle the pickle, as text.
+/// \param pickle_key the key that the pickle was written with; wipe your copy after
+/// the call.
+/// \param out the account, to be released with matrixe2ee_account_free().
+///
+/// Errors: ALREADY_EXISTS, WRONG_KEY, INVALID_LENGTH (pickle_key_len is not 32),
+/// INVALID_FIELD (not such a pickle).
+matrixe2ee_status matrixe2ee_account_from_vodozemac_pickle(
+    const matrixe2ee_store *store,
+    const char *user_id,
+    const char *device_id,
+    const char *pickle,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    matrixe2ee_account **out,
+    matrixe2ee_error **err);
+
+/// Takes over sessions that libolm has pickled, of all kinds and in any number: as
+/// matrixe2ee_olm_channel_from_libolm_pickles(),
+/// matrixe2ee_inbound_megolm_session_from_libolm_pickle() and
+/// matrixe2ee_outbound_megolm_session_from_libolm_pickle() do it one by one.
+///
+/// They are written to disk in chunks of about 1,000, in the order of the list;
+/// other calls on this account wait meanwhile. After an error or a crash, what was
+/// written stays: make the same call again, it finds that stored ("known") and goes
+/// on.
+///
+/// \param sessions [{"kind": "olm", "user_id": "@bob:example.org", "identity_key":
+/// "...", "pickle": "..."}, {"kind": "inbound_megolm", "room_id":
+/// "!r:example.org", "sender_key": "...", "pickle": "...", "sender_user_id":
+/// "@bob:example.org"}, {"kind": "outbound_megolm", "room_id": "!r:example.org",
+/// "pickle": "..."}]; "sender_user_id" is optional. The sessions with one device
+/// stand in the order in which they last received, the oldest first.
+/// \param pickle_key the key that all were written with; wipe your copy after the
+/// call.
+/// \param out {"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed":
+/// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
+/// "merged" sessions were stored and can decrypt more now; "surplus" ones were left
+/// out because their channel has 8 newer ones; "failed" ones spoil no other.
+/// A session belongs to one room or channel. An outbound or Olm session that was
+/// erased here does not come back, nor does an Olm session that made room for
+/// another, for its ratchet would be used twice: it counts as "known".
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), CLOCK_FAILED, CORRUPT
+/// and NEWER_FORMAT (of the store; a pickle's faults stand in "failed").
+matrixe2ee_status matrixe2ee_account_import_libolm_sessions(
+    const matrixe2ee_account *account,
+    const char *sessions,
+    const uint8_t *pickle_key,
+    size_t pickle_key_len,
+    char **out,
+    matrixe2ee_error **err);
+
+/// Takes over exported Megolm sessions, in any number: the list that a decrypted key file
+/// holds, or what matrixe2ee_inbound_megolm_session_export_at() gave. Each is stored as
+/// matrixe2ee_inbound_megolm_session_from_export() does without a user, and merged with
+/// what is stored.
+///
+/// They are written to disk in chunks of 200, in the order of the list; other calls on
+/// this account wait for one chunk at most. After an error or a crash, what was written
+/// stays: make the same call again, it finds that stored ("known") and goes on.
+///
+/// \param sessions [{"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!r:example.org",
+/// "session_id": "...", "session_key": "...", "sender_key": "...", "sender_claimed_keys":
+/// {"ed25519": "..."}, "forwarding_curve25519_key_chain": []}]: room keys, so wipe your
+/// own copy after the call. It may have 128 MiB, about 200,000 sessions; import more in
+/// several calls.
+/// \param out {"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed":
+/// [{"index": 4, "error": {...}}]}, to be released with matrixe2ee_string_free():
+/// "merged" sessions were stored and can decrypt more now, or have one claim more;
+/// "surplus" is 0; "failed" ones spoil no other, and neither does one whose record in the
+/// store is damaged (CORRUPT).
+///
+/// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list).
+matrixe2ee_status matrixe2ee_account_import_sessions(
+    const matrixe2ee_account *account,
+    const char *sessions,
     char **out,
     matrixe2ee_error **err);
 

@@ -58,11 +58,11 @@ pub mod typed {
     pub use crate::base::identifiers::{DeviceId, EventId, EventType, RoomId, UserId};
     pub use crate::sessions::account::{Account, KeyCounts, Page};
     pub use crate::sessions::device_keys::DeviceKeys;
-    pub use crate::sessions::libolm_import::{Failure, Report, import_libolm_sessions};
+    pub use crate::sessions::imports::{ExportedSessions, Failure, LibolmSessions, Report};
     pub use crate::sessions::megolm::{
-        Decrypted, EncryptedEvent, EventContent, ExportedSession, InboundMegolmSession, KeysToSend,
-        OutboundMegolmSession, Recipients, SentDevice, SessionInfo, Settings, decrypt_room_events,
-        list_sessions,
+        ArrivingSession, Decrypted, EncryptedEvent, EventContent, ExportedSession,
+        InboundMegolmSession, KeysToSend, OutboundMegolmSession, Recipients, SentDevice,
+        SessionInfo, Settings, decrypt_room_events, list_sessions,
     };
     pub use crate::sessions::olm::{
         ChannelInfo, FingerprintStatus, KnownPartner, OlmChannel, Partner, encrypt_for_devices,

@@ -272,6 +272,7 @@ fn after_shut_down_every_handle_says_that_the_store_is_closed() {
         account.sign_json("{}").map(drop),
         account.list_sessions(None, None, None).map(drop),
         account.import_libolm_sessions("[]", Vec::new()).map(drop),
+        account.import_sessions("[]").map(drop),
         account.erase(),
         OlmChannel::create_from_storage(account, "@bob:b.org", &bob.identity_key()).map(drop),
         OlmChannel::create_outbound_channel(account, &keys, "{}").map(drop),

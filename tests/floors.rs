@@ -25,7 +25,7 @@ const ROOMS: [&str; 21] = [
     "sessions::known_devices",
     "sessions::olm",
     "sessions::megolm",
-    "sessions::libolm_import",
+    "sessions::imports",
     "sessions",
     "handles",
     "capi",

@@ -228,6 +228,7 @@ fn no_text_costs_more_than_four_times_its_size() {
             result => result,
         };
         measure("verify_signed_json", &object, verify);
+        measure("import_sessions", &list, |text| account.import_sessions(text));
         measure("encrypt_for_devices", &list, |text| account.encrypt_for_devices(text));
         let session = OutboundMegolmSession::create(&account, "!r:x", None).expect("a session");
         measure("mark_as_sent", &list, |text| session.mark_as_sent(text));

@@ -220,6 +220,7 @@ fn no_error_about_a_text_with_a_secret_repeats_it() {
     }
     for text in spoiled(&stage.raw.export(&stage.alice).to_string()) {
         note(InboundMegolmSession::from_export(account, &text, None).map(drop));
+        note(account.import_sessions(&text).map(drop));
     }
     let pickle = stage.bobs.pickle().encrypt(&PICKLE_KEY);
     let sessions = json!([stage.olm.pickle().encrypt(&PICKLE_KEY)]).to_string();

@@ -32,7 +32,7 @@ RESULTS = {
         "device_keys": "JsonObject", "keys_upload_request": "Optional[JsonObject]",
         "sign_json": "JsonObject", "encrypt_for_devices": "JsonList",
         "decrypt_room_events": "JsonList", "list_sessions": "JsonList", "list_channels": "JsonList",
-        "import_libolm_sessions": "JsonObject",
+        "import_libolm_sessions": "JsonObject", "import_sessions": "JsonObject",
     },
     "OlmChannel": {
         "first_event": "JsonObject", "encrypt": "JsonObject", "decrypt": "JsonObject",

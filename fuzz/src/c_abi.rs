@@ -93,6 +93,7 @@ functions! {
     matrixe2ee_account_list_channels: fn(Handle, Text, i64, OutText, Err) -> i32;
     matrixe2ee_account_import_libolm_sessions:
         fn(Handle, Text, *const u8, usize, OutText, Err) -> i32;
+    matrixe2ee_account_import_sessions: fn(Handle, Text, OutText, Err) -> i32;
     matrixe2ee_account_erase: fn(Handle, Err) -> i32;
     matrixe2ee_account_free: fn(Handle);
 
@@ -167,6 +168,7 @@ table! { TEXT_TO_TEXT: TextToText =
     Account matrixe2ee_account_sign_json,
     Account matrixe2ee_account_encrypt_for_devices,
     Account matrixe2ee_account_decrypt_room_events,
+    Account matrixe2ee_account_import_sessions,
     Channel matrixe2ee_olm_channel_decrypt,
     Outbound matrixe2ee_outbound_megolm_session_get_session_key_for_sending,
     Inbound matrixe2ee_inbound_megolm_session_decrypt,

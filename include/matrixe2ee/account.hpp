@@ -126,6 +126,11 @@ class Account : public Handle<matrixe2ee_account, matrixe2ee_account_free> {
                         pickle_key.data(), pickle_key.size());
   }
 
+  /// Takes over exported Megolm sessions, in any number: matrixe2ee_account_import_sessions().
+  std::string import_sessions(const std::string &sessions) const {
+    return detail::text(matrixe2ee_account_import_sessions, get(), detail::c_text(sessions));
+  }
+
   /// Erases the account and everything stored under it: matrixe2ee_account_erase().
   void erase() const { detail::call(matrixe2ee_account_erase, get()); }
 };

@@ -11,7 +11,9 @@
 #![allow(non_camel_case_types, clippy::missing_safety_doc)]
 
 mod account;
+mod account_imports;
 mod account_lists;
+mod account_uploads;
 mod boundary;
 mod error_object;
 mod free_functions;

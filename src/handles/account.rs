@@ -9,7 +9,7 @@ use crate::base::identifiers::{DeviceId, RoomId, UserId};
 use crate::base::json::{self, ARGUMENT_LIMIT};
 use crate::error::Result;
 use crate::sessions::account::{self, Page};
-use crate::sessions::libolm_import::import_libolm_sessions;
+use crate::sessions::imports::{ExportedSessions, LibolmSessions};
 use crate::sessions::megolm::{decrypt_room_events, list_sessions};
 use crate::sessions::olm;
 
@@ -340,7 +340,47 @@ impl Account {
     pub fn import_libolm_sessions(&self, sessions: &str, pickle_key: Vec<u8>) -> Result<String> {
         let pickle_key = Zeroizing::new(pickle_key);
         let sessions = json::parse_raw_list("sessions", sessions, ARGUMENT_LIMIT)?;
-        json::to_text(&import_libolm_sessions(&self.core, &sessions, &pickle_key)?)
+        drop(self.core.begin()?);
+        let mut sessions = LibolmSessions::read(&sessions, &pickle_key);
+        while sessions.has_more() {
+            let mut tx = self.core.begin_alone()?;
+            sessions.store(&self.core, &mut tx)?;
+            tx.commit()?;
+        }
+        json::to_text(&sessions.into_report())
+    }
+
+    /// Stores exported Megolm sessions, in any number: the list that a decrypted key file holds, or
+    /// what `export_at` gave. Each is stored as `InboundMegolmSession.from_export` does without a
+    /// `sender_user_id`, and merged with what is stored.
+    ///
+    /// They are committed in chunks of 200, in the order of the list; other calls on this account
+    /// wait for one chunk at most. After an error or a crash, what was committed stays: make the
+    /// same call again, it finds that stored ("known") and goes on. The report counts what is
+    /// durable when this returns. A list may have 128 MiB, about 200,000 sessions; import more in
+    /// several calls.
+    ///
+    /// `sessions`: `[{"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!room:hs", "session_id":
+    /// "...", "session_key": "...", "sender_key": "...", "sender_claimed_keys": {"ed25519": "..."},
+    /// "forwarding_curve25519_key_chain": []}]`. They hold room keys: secrets.
+    ///
+    /// Returns `{"imported": 3, "merged": 0, "known": 0, "surplus": 0, "failed": [{"index": 4,
+    /// "error": {...}}]}`, the report of `import_libolm_sessions`: `merged` sessions were stored and
+    /// can decrypt more now, or have one claim more; `surplus` is 0; `failed` ones spoil no other,
+    /// and neither does one whose record in the store is damaged (CORRUPT).
+    ///
+    /// Errors: INVALID_JSON, INVALID_FIELD, TOO_LARGE (the list), STORE_CLOSED, STORE_IO, NOT_FOUND
+    /// (the account was erased).
+    pub fn import_sessions(&self, sessions: &str) -> Result<String> {
+        let sessions = json::parse_raw_list("sessions", sessions, ARGUMENT_LIMIT)?;
+        drop(self.core.begin()?);
+        let mut sessions = ExportedSessions::new(&sessions);
+        while let Some(read) = sessions.read()? {
+            let mut tx = self.core.begin_alone()?;
+            sessions.store(&self.core, &mut tx, read)?;
+            tx.commit()?;
+        }
+        json::to_text(&sessions.into_report())
     }
 
     /// Deletes the account and everything stored under it. Every handle on it, its channels and

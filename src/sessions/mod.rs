@@ -2,8 +2,8 @@
 
 pub(crate) mod account;
 pub(crate) mod device_keys;
+pub(crate) mod imports;
 pub(crate) mod known_devices;
-pub(crate) mod libolm_import;
 pub(crate) mod libolm_pickles;
 pub(crate) mod megolm;
 pub(crate) mod olm;

@@ -12,6 +12,8 @@ pub(super) const MANIFEST: &str = "vault_manifest";
 
 /// [user, device].
 pub(crate) const ACCOUNTS: &str = "account";
+/// [user, device, one-time key]: the private half of a key that has been unused for long.
+pub(crate) const ONE_TIME_KEYS: &str = "olm_one_time_key";
 /// [user, device, fallback key, session ID].
 pub(crate) const FALLBACK_SESSIONS: &str = "olm_fallback_session";
 /// [user, device, partner user, partner identity key].
@@ -53,8 +55,9 @@ pub(crate) const OLM_LISTS: &str = "olm_list";
 pub(crate) const SETS: [&str; 2] = [INBOUND_LISTS, OLM_LISTS];
 
 /// Every collection whose records stand under (user, device).
-pub(crate) const OF_AN_ACCOUNT: [&str; 15] = [
+pub(crate) const OF_AN_ACCOUNT: [&str; 16] = [
     ACCOUNTS,
+    ONE_TIME_KEYS,
     FALLBACK_SESSIONS,
     OLM_CHANNELS,
     OLM_SESSIONS,

@@ -153,6 +153,9 @@ static void account(const matrixe2ee_store *store, const matrixe2ee_account *acc
     REFUSED(matrixe2ee_account_import_libolm_sessions(account, NULL, KEY, 32, &string_out, &error));
     REFUSED(matrixe2ee_account_import_libolm_sessions(account, "[]", NULL, 32, &string_out, &error));
     REFUSED(matrixe2ee_account_import_libolm_sessions(account, "[]", KEY, 32, NULL, &error));
+    REFUSED(matrixe2ee_account_import_sessions(NULL, "[]", &string_out, &error));
+    REFUSED(matrixe2ee_account_import_sessions(account, NULL, &string_out, &error));
+    REFUSED(matrixe2ee_account_import_sessions(account, "[]", NULL, &error));
     NULL_1(matrixe2ee_account_erase, account);
 }
 

@@ -165,6 +165,9 @@ static void a_room_is_read_by_who_has_the_key() {
   InboundMegolmSession::from_export(laptop.account, received.export_at(1), alice.user_id);
   CHECK(string_in(exported.decrypt(two), "matrixe2ee", "owner") == "known");
   CHECK(string_in(received.decrypt(two), "matrixe2ee", "sender_fingerprint") == "learned");
+  const std::string report = laptop.account.import_sessions("[" + received.export_at(1) + ",{}]");
+  CHECK(member(report, "known") == "1");
+  CHECK(member(element(member(report, "failed"), 0), "index") == "1");
   const UnknownIndex early = FAILS(UnknownIndex, exported.decrypt(one));
   CHECK(early.first_known() == 1 && early.got() == 0);
   CHECK(member(received.export_at(), "session_key") != member(received.export_at(1), "session_key"));

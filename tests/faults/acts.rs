@@ -7,6 +7,12 @@ use super::world::{ROOM, World};
 use crate::error::Result;
 use crate::handles::{InboundMegolmSession, OlmChannel};
 
+pub(super) fn dave_knocks(world: &mut World, key: &str) {
+    let keys = world.device_keys();
+    let mut session = world.dave.session_to(&keys, key);
+    world.input = world.dave.say(&mut session, &keys, &json!({}));
+}
+
 pub(super) fn upload(world: &mut World) -> Result<()> {
     let body = v(&world.account().keys_upload_request()?.unwrap());
     let keys = |kind: &str| -> Vec<String> {
@@ -14,6 +20,9 @@ pub(super) fn upload(world: &mut World) -> Result<()> {
         keys.map(|(_, key)| key["key"].as_str().unwrap().to_owned()).collect()
     };
     world.one_time_keys = keys("one_time_keys");
+    if world.unused_key.is_none() {
+        world.unused_key = world.one_time_keys.first().cloned();
+    }
     world.fallback_key = keys("fallback_keys").pop().or(world.fallback_key.take());
     world.input = body["one_time_keys"].as_object().unwrap().keys().next().unwrap().clone();
     Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use vodozemac::megolm::GroupSession;
+use vodozemac::megolm::{GroupSession, InboundGroupSession};
 
 use super::disk::{Disk, Fault};
 use super::libolm;
@@ -114,6 +114,49 @@ fn an_import_that_fails_at_any_commit_keeps_what_was_committed_and_is_finished_b
             let seen = former.look(&account);
             assert_eq!(seen[0].as_array().unwrap().len(), INBOUND);
             assert_eq!((&seen[1], &seen[2]), (&json!({"Ok": 3}), &json!({"Ok": 3})));
+        }
+    }
+}
+
+// SEC-114
+#[test]
+fn an_import_of_a_key_export_that_fails_at_any_commit_is_finished_by_a_retry() {
+    let sessions: Vec<Value> = (0..500)
+        .map(|_| {
+            let mut session = InboundGroupSession::from(&GroupSession::new(Default::default()));
+            let key = session.export_at(0).unwrap().to_base64();
+            json!({"algorithm": "m.megolm.v1.aes-sha2", "room_id": "!room:example.org",
+                   "session_id": session.session_id(), "session_key": key,
+                   "sender_key": "AEdWFuAujIA7TS/WmPcGfmE5EtYanO0FJ+McnuFf1hc"})
+        })
+        .collect();
+    let list = json!(sessions).to_string();
+    let stored = |account: &Account| v(&account.list_sessions(None, None, Some(10_000)).unwrap());
+    for fault in [Fault::Before, Fault::After, Fault::Random] {
+        for commit in 0..3 {
+            let disk = Disk::new();
+            let store = open_store(&disk);
+            let account = Account::open(&store, USER, DEVICE).unwrap();
+            disk.take_commits();
+            disk.arm_later(commit, fault);
+            let error = account.import_sessions(&list).unwrap_err();
+            assert_eq!(error.name(), "STORE_IO", "{error}");
+            assert_eq!(disk.take_commits(), commit + 1);
+
+            let after_a_crash = open_store(&*disk.copy());
+            let restarted = Account::open(&after_a_crash, USER, DEVICE).unwrap();
+            let seen = stored(&account);
+            assert_eq!(seen, stored(&restarted), "{fault:?} at {commit}");
+            let chunks = commit + usize::from(fault == Fault::After);
+            let expected = (chunks * 200).min(sessions.len());
+            assert_eq!(seen.as_array().unwrap().len(), expected, "{fault:?} at {commit}");
+
+            let account = if commit == 1 { restarted } else { account };
+            let report = v(&account.import_sessions(&list).unwrap());
+            let [known, imported] = ["known", "imported"].map(|n| report[n].as_u64().unwrap());
+            assert_eq!(known, expected as u64);
+            assert_eq!(known + imported, sessions.len() as u64);
+            assert_eq!(stored(&account).as_array().unwrap().len(), sessions.len());
         }
     }
 }

@@ -4,8 +4,8 @@ use serde_json::json;
 use vodozemac::olm::{Account as RawAccount, OlmMessage};
 
 use super::acts::{
-    carol_is_heard, carol_knocks, channels_of_mallory, mallory_is_heard, mallory_knocks,
-    open_channel, receive_first, say_to_bob, upload, uploaded,
+    carol_is_heard, carol_knocks, channels_of_mallory, dave_knocks, mallory_is_heard,
+    mallory_knocks, open_channel, receive_first, say_to_bob, upload, uploaded,
 };
 use super::people::v;
 use super::script::{STEP, Step};
@@ -15,6 +15,20 @@ use crate::handles::{Account, OlmChannel};
 const CONSUMED: &[&str] = &["UNABLE_TO_DECRYPT"];
 
 const PICKLE_KEY: [u8; 32] = [3; 32];
+
+/// What Dave's first message makes.
+const DAVE_IS_HEARD: Step = Step {
+    call: |world| {
+        let (user, key) = (world.dave.user_id, world.dave.identity_key());
+        receive_first(world, "dave", user, &key)
+    },
+    done_already: &["ALREADY_EXISTS"],
+    recover: |world| {
+        let key = world.dave.identity_key();
+        open_channel(world, "dave", "@dave:d.org", &key);
+    },
+    ..STEP
+};
 
 pub(super) const BEGINNING: &[Step] = &[
     Step {
@@ -62,7 +76,7 @@ pub(super) const BEGINNING: &[Step] = &[
     },
     Step { name: "keys_upload_request with a new fallback key", call: upload, ..STEP },
     Step {
-        name: "receive_keys_upload_response again",
+        name: "receive_keys_upload_response again, which sets old keys aside",
         call: uploaded,
         done_already: &["INVALID_FIELD"],
         ..STEP
@@ -191,20 +205,9 @@ pub(super) const BEGINNING: &[Step] = &[
         name: "create_from_encrypted_message with a fallback key",
         prepare: |world| {
             world.advance(60_000);
-            let (keys, key) = (world.device_keys(), world.fallback_key.clone().unwrap());
-            let mut session = world.dave.session_to(&keys, &key);
-            world.input = world.dave.say(&mut session, &keys, &json!({}));
+            dave_knocks(world, &world.fallback_key.clone().unwrap());
         },
-        call: |world| {
-            let (user, key) = (world.dave.user_id, world.dave.identity_key());
-            receive_first(world, "dave", user, &key)
-        },
-        done_already: &["ALREADY_EXISTS"],
-        recover: |world| {
-            let key = world.dave.identity_key();
-            open_channel(world, "dave", "@dave:d.org", &key);
-        },
-        ..STEP
+        ..DAVE_IS_HEARD
     },
     Step {
         name: "receive_key_counts when a fallback key is to be forgotten",
@@ -245,6 +248,14 @@ pub(super) const BEGINNING: &[Step] = &[
 ];
 
 pub(super) const END: &[Step] = &[
+    Step {
+        name: "create_from_encrypted_message with a key that was set aside",
+        prepare: |world| {
+            assert!(world.keys_set_aside() > 0);
+            dave_knocks(world, &world.unused_key.clone().unwrap());
+        },
+        ..DAVE_IS_HEARD
+    },
     Step {
         name: "from_vodozemac_pickles",
         prepare: |world| {

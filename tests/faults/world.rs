@@ -74,6 +74,8 @@ pub(super) struct World {
     /// The keys of the last upload that are left to claim, and its fallback key.
     pub(super) one_time_keys: Vec<String>,
     pub(super) fallback_key: Option<String>,
+    /// A key of the first upload, which nobody uses for long.
+    pub(super) unused_key: Option<String>,
     /// What the next call is given, made beforehand so that a retry gets the same.
     pub(super) input: String,
 }
@@ -100,6 +102,7 @@ impl World {
             room_key,
             one_time_keys: Vec::new(),
             fallback_key: None,
+            unused_key: None,
             input: String::new(),
         }
     }
@@ -158,6 +161,13 @@ impl World {
     fn accounts(store: &Store, device: &[&str]) -> usize {
         let parts = [&["@alice:a.org"], device].concat();
         store.core.vault().scan_keys(collections::ACCOUNTS, &parts).unwrap().len()
+    }
+
+    /// How many of the account's one-time keys have records of their own.
+    pub(super) fn keys_set_aside(&self) -> usize {
+        let vault = self.store.core.vault();
+        let keys = vault.scan_keys(collections::ONE_TIME_KEYS, &["@alice:a.org", "ALICE"]);
+        keys.unwrap().len()
     }
 
     /// What can be seen of the state through new handles on a store.

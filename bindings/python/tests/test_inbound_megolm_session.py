@@ -96,6 +96,18 @@ def test_an_index_that_cannot_be_is_a_value_error(room, index):
         room.inbound.export_at(index)
 
 
+def test_the_sessions_of_a_key_export_are_imported_in_one_call(alice, bob):
+    own = [InboundMegolmSession.from_outbound_session(alice.outbound()) for _ in range(3)]
+    exported = [session.export_at() for session in own]
+    report = bob.account.import_sessions([*exported, {}])
+    assert (report["imported"], report["merged"], report["known"], report["surplus"]) == (3, 0, 0, 0)
+    [failed] = report["failed"]
+    assert (failed["index"], failed["error"]["name"]) == (3, "INVALID_FIELD")
+    assert bob.account.import_sessions(json.dumps(exported))["known"] == 3
+    listed = {session["session_id"] for session in bob.account.list_sessions()}
+    assert listed == {session.session_id() for session in own}
+
+
 def test_a_room_key_proves_what_an_export_could_not(alice, bob):
     outbound = alice.outbound()
     own = InboundMegolmSession.from_outbound_session(outbound)

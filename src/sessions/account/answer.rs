@@ -1,8 +1,6 @@
 //! What the server says of our keys: its answer to an upload, the counts of /sync, and the use of a
 //! key (S5, S7, S8, SEC-22 to 24).
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use vodozemac::Curve25519PublicKey;
@@ -222,7 +220,7 @@ impl Refusal {
 /// All its one-time keys are offered no more, not only the one that the server names: it names one
 /// at a time, and where it has one it has more. They stay, in case that it has given them out.
 fn give_up(state: &mut AccountState, upload: &OpenUpload, refusal: &Refusal, now: i64) -> bool {
-    let AccountState { account, published } = state;
+    let published = &mut state.published;
     published.open_upload = None;
     published.refusals.add(now);
     // Both kinds of keys are counted from 0: an ID that both have means the one-time key, and if
@@ -237,9 +235,6 @@ fn give_up(state: &mut AccountState, upload: &OpenUpload, refusal: &Refusal, now
     if !fallback && !endless {
         published.skipped.extend(upload.one_time_key_ids.iter().cloned());
     }
-    // Those that vodozemac has dropped by now, to make room for newer ones, are offered no more.
-    let known: BTreeSet<String> = account.one_time_keys().into_keys().map(key_id).collect();
-    published.skipped.retain(|id| known.contains(id));
     fallback
 }
 

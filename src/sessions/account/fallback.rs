@@ -1,10 +1,10 @@
 //! The life of fallback keys (S7, SEC-24) and of the sessions made from them (SEC-25).
 
 use serde::{Deserialize, Serialize};
+use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{Account as OlmAccount, PreKeyMessage, SessionKeys};
-use vodozemac::{Curve25519PublicKey, Curve25519SecretKey};
-use zeroize::Zeroizing;
 
+use super::opened::OpenedAccount;
 use super::{Account, AccountState};
 use crate::error::{E2eeError, Result};
 use crate::store::Transaction;
@@ -14,8 +14,6 @@ use crate::store::collections::FALLBACK_SESSIONS;
 const MAX_AGE_MS: i64 = 7 * 24 * 3_600_000;
 /// How long the previous key is kept after the first use of the new one.
 const GRACE_MS: i64 = 3_600_000;
-/// Room for the pickle of an account with all the keys it may hold, so that no copy is left behind.
-const LARGEST_ACCOUNT: usize = 64 * 1024;
 
 /// The fallback keys whose private halves vodozemac keeps: at most two.
 #[derive(Serialize, Deserialize, Default, Clone)]
@@ -97,7 +95,7 @@ impl FallbackState {
     /// The keys that an imported account holds. How old they are and whether they were used, its
     /// former library knew: a published one counts as used now.
     pub(super) fn imported(account: &OlmAccount, now: i64) -> Result<Self> {
-        let keys = held_keys(account)?;
+        let keys = OpenedAccount::open(account)?.fallback_keys;
         let current = keys.fallback_key.map(|held| FallbackKey {
             published: held.published,
             seen_unused: held.published,
@@ -152,33 +150,6 @@ impl FallbackState {
         self.current.as_ref().is_some_and(|key| key.public_key == public_key)
             || self.previous.as_deref() == Some(public_key)
     }
-}
-
-/// The part of vodozemac's pickle that tells what it does not: keys that are published already.
-#[derive(Deserialize)]
-struct AccountMirror {
-    fallback_keys: HeldKeys,
-}
-
-#[derive(Deserialize)]
-struct HeldKeys {
-    fallback_key: Option<HeldKey>,
-    previous_fallback_key: Option<HeldKey>,
-}
-
-#[derive(Deserialize)]
-struct HeldKey {
-    key: Curve25519SecretKey,
-    published: bool,
-}
-
-fn held_keys(account: &OlmAccount) -> Result<HeldKeys> {
-    let mut pickle = Zeroizing::new(Vec::with_capacity(LARGEST_ACCOUNT));
-    rmp_serde::encode::write_named(&mut *pickle, &account.pickle())
-        .ok()
-        .and_then(|()| rmp_serde::from_slice::<AccountMirror>(&pickle).ok())
-        .map(|mirror| mirror.fallback_keys)
-        .ok_or_else(|| E2eeError::panic("vodozemac's pickles of accounts have another form"))
 }
 
 impl Account {

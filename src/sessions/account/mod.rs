@@ -4,7 +4,9 @@ mod answer;
 mod fallback;
 mod import;
 mod lists;
+mod opened;
 mod record;
+mod set_aside;
 mod upload;
 
 use std::fmt;
@@ -12,7 +14,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use serde_json::json;
-use vodozemac::olm::{Account as OlmAccount, PreKeyMessage, Session, SessionConfig};
+use vodozemac::olm::{
+    Account as OlmAccount, PreKeyMessage, Session, SessionConfig, SessionCreationError,
+};
 use vodozemac::{Curve25519PublicKey, Ed25519PublicKey};
 
 use crate::base::identifiers::{DeviceId, UserId};
@@ -118,8 +122,9 @@ impl Account {
             };
             let state = match (found, new) {
                 (Some(state), _) => state,
-                (None, Some(new)) => {
-                    record::put(&key, &user_id, &device_id, &new, &mut tx)?;
+                (None, Some(mut new)) => {
+                    let owner = (&*user_id, &*device_id);
+                    record::put(store.vault(), &key, owner, &mut new, &mut tx)?;
                     for set in collections::SETS {
                         tx.note_built(SetOf { set, owner: [&user_id, &device_id] });
                     }
@@ -251,8 +256,8 @@ impl Account {
         tx.take(&self.shared.state, |records| record::load(records, &self.key))
     }
 
-    fn put(&self, state: &AccountState, tx: &mut Transaction<'_>) -> Result<()> {
-        record::put(&self.key, &self.user_id, &self.device_id, state, tx)
+    fn put(&self, state: &mut AccountState, tx: &mut Transaction<'_>) -> Result<()> {
+        record::put(self.vault(), &self.key, (&self.user_id, &self.device_id), state, tx)
     }
 
     /// Signs an object with the fingerprint key and returns it with the signature added.
@@ -294,10 +299,16 @@ impl Account {
         let upload = answer::upload_of(&state, &message.one_time_key());
         // vodozemac leaves the account as it was when this fails (P4).
         let created = state.try_change(|state| {
-            state
-                .account
-                .create_inbound_session(SessionConfig::version_1(), message.identity_key(), message)
-                .map_err(creation_error)
+            match state.account.create_inbound_session(
+                SessionConfig::version_1(),
+                message.identity_key(),
+                message,
+            ) {
+                Err(SessionCreationError::MissingOneTimeKey(_)) => {
+                    set_aside::create_inbound_session(self, state, message, tx)
+                }
+                created => created.map_err(creation_error),
+            }
         })?;
         state.change(|state| {
             if let Some(upload) = upload {
@@ -369,8 +380,8 @@ fn signed_device_keys(user_id: &str, device_id: &str, account: &OlmAccount) -> R
 }
 
 /// Why no session came out of a pre-key message (O16, SEC-20, SEC-29, SEC-39).
-fn creation_error(error: vodozemac::olm::SessionCreationError) -> E2eeError {
-    use vodozemac::olm::{DecryptionError, SessionCreationError};
+fn creation_error(error: SessionCreationError) -> E2eeError {
+    use vodozemac::olm::DecryptionError;
     match error {
         SessionCreationError::MissingOneTimeKey(_) => E2eeError::unable_to_decrypt(
             "no_matching_session",

@@ -97,7 +97,10 @@ impl Account {
 }
 
 /// The keys to upload, oldest first (S7), without those that the server refuses.
-fn unpublished(account: &OlmAccount, published: &Published) -> Vec<(String, Curve25519PublicKey)> {
+pub(super) fn unpublished(
+    account: &OlmAccount,
+    published: &Published,
+) -> Vec<(String, Curve25519PublicKey)> {
     let mut keys: Vec<_> = account.one_time_keys().into_iter().collect();
     keys.sort_unstable_by_key(|(id, _)| *id);
     keys.into_iter()

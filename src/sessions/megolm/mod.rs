@@ -5,6 +5,7 @@ mod outbound;
 mod room_key;
 
 pub(crate) use inbound::Arrival;
+pub use inbound::ArrivingSession;
 pub use inbound::{
     Decrypted, ExportedSession, InboundMegolmSession, SessionInfo, decrypt_room_events,
     list_sessions,

@@ -106,6 +106,17 @@ final class RoomTests: XCTestCase {
             try talk.sending.sessionId())
     }
 
+    func testTheSessionsOfAKeyExportAreImportedInOneCall() throws {
+        let talk = try Conversation()
+        let carol = try Person("@carol:example.org", "CAROL")
+        let report = object(
+            try carol.account.importSessions(sessions: "[\(try talk.receiving.exportAt()), {}]"))
+        XCTAssertEqual(report["imported"] as? Int, 1)
+        let failed = report["failed"] as? [[String: Any]]
+        XCTAssertEqual(failed?.map { $0["index"] as? Int }, [1])
+        XCTAssertEqual(list(try carol.account.listSessions(roomId: room)).count, 1)
+    }
+
     func testSettingsLimitHowLongASessionLasts() throws {
         let alice = try Person.alice()
         let session = try OutboundMegolmSession.create(

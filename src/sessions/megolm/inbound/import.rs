@@ -52,7 +52,7 @@ impl InboundMegolmSession {
             fingerprint: Fingerprint::DeviceKeys((*account.fingerprint_key()).into()),
             claimed_fingerprint: None,
         };
-        Self::store(account, tx, received, origin)
+        Self::store(account, tx, ArrivingSession::new(received, origin))
     }
 
     /// A session from the content of `m.room_key`, which must have come over Olm from this
@@ -73,7 +73,7 @@ impl InboundMegolmSession {
             fingerprint,
             claimed_fingerprint: None,
         };
-        Self::store(account, tx, received, origin)
+        Self::store(account, tx, ArrivingSession::new(received, origin))
     }
 
     /// A session from exported session data. An export proves nothing of its origin: the session
@@ -85,10 +85,7 @@ impl InboundMegolmSession {
         session_data: &Object,
         sender_user_id: Option<UserId>,
     ) -> Result<Self> {
-        let (received, sender_key, claimed) = room_key::read_export(session_data)?;
-        let claimed_fingerprint = claimed.map(FingerprintKey::from);
-        let origin = Origin { claimed_fingerprint, ..Origin::unproven(sender_key, sender_user_id) };
-        Self::store(account, tx, received, origin)
+        Self::store(account, tx, ArrivingSession::of_export(session_data, sender_user_id)?)
     }
 
     /// A session that libolm pickled. A pickle proves nothing of its origin: the session counts as
@@ -103,35 +100,34 @@ impl InboundMegolmSession {
         pickle_key: &[u8],
         sender_user_id: Option<UserId>,
     ) -> Result<Self> {
-        let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
-        Self::store(account, tx, received, Origin::unproven(sender_key, sender_user_id))
-    }
-
-    /// As `from_libolm_pickle`, for one of many sessions, of which none stays in memory.
-    pub(crate) fn add_libolm_pickle(
-        account: &Arc<Account>,
-        tx: &mut Transaction<'_>,
-        room_id: RoomId,
-        sender_key: Curve25519PublicKey,
-        pickle: &str,
-        pickle_key: &[u8],
-        sender_user_id: Option<UserId>,
-    ) -> Result<Arrival> {
-        let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
-        let origin = Origin::unproven(sender_key, sender_user_id);
-        Ok(Self::take_in(account, tx, received, origin)?.1)
+        let arriving = ArrivingSession::of_libolm_pickle(
+            room_id,
+            sender_key,
+            pickle,
+            pickle_key,
+            sender_user_id,
+        )?;
+        Self::store(account, tx, arriving)
     }
 
     fn store(
         account: &Arc<Account>,
         tx: &mut Transaction<'_>,
-        received: ReceivedKey,
-        origin: Origin,
+        arriving: ArrivingSession,
     ) -> Result<Self> {
-        let (session, _) = Self::take_in(account, tx, received, origin)?;
+        let (session, _) = Self::take_in(account, tx, arriving)?;
         let (account, key, shared) = (account.clone(), session.key.clone(), session.shared.clone());
         tx.after_commit(move || account.children().keep(&key, &shared));
         Ok(session)
+    }
+
+    /// Stores one of many sessions, of which none stays in memory.
+    pub(crate) fn add(
+        account: &Arc<Account>,
+        tx: &mut Transaction<'_>,
+        arriving: ArrivingSession,
+    ) -> Result<Arrival> {
+        Ok(Self::take_in(account, tx, arriving)?.1)
     }
 
     /// Makes the session of what arrives, or merges that with what is stored. If it is refused,
@@ -139,11 +135,11 @@ impl InboundMegolmSession {
     fn take_in(
         account: &Arc<Account>,
         tx: &mut Transaction<'_>,
-        received: ReceivedKey,
-        origin: Origin,
+        arriving: ArrivingSession,
     ) -> Result<(Self, Arrival)> {
-        let (session, stored) = Self::find(account, tx, &received, origin.owner_user_id.as_ref())?;
-        let (ratchet, claim) = origin.into_claim(received);
+        let ArrivingSession { room_id, session_id, ratchet, claim } = arriving;
+        let owner = claim.owner_user_id.as_ref();
+        let (session, stored) = Self::find(account, tx, &room_id, &session_id, owner)?;
         let Some(mut stored) = stored else {
             let state = InboundState::new(ratchet, claim);
             record::put(&session, &state, tx)?;
@@ -158,6 +154,53 @@ impl InboundMegolmSession {
             record::put(&session, state, tx)
         })?;
         Ok((session, Arrival::Merged))
+    }
+}
+
+/// A session that was read, on its way to be stored.
+pub struct ArrivingSession {
+    room_id: RoomId,
+    session_id: String,
+    ratchet: KnownRatchet,
+    claim: Claim,
+}
+
+impl ArrivingSession {
+    /// As `InboundMegolmSession::from_export`.
+    pub(crate) fn of_export(session_data: &Object, sender_user_id: Option<UserId>) -> Result<Self> {
+        let (received, sender_key, claimed) = room_key::read_export(session_data)?;
+        let claimed_fingerprint = claimed.map(FingerprintKey::from);
+        let origin = Origin { claimed_fingerprint, ..Origin::unproven(sender_key, sender_user_id) };
+        Ok(Self::new(received, origin))
+    }
+
+    /// As `InboundMegolmSession::from_libolm_pickle`.
+    pub(crate) fn of_libolm_pickle(
+        room_id: RoomId,
+        sender_key: Curve25519PublicKey,
+        pickle: &str,
+        pickle_key: &[u8],
+        sender_user_id: Option<UserId>,
+    ) -> Result<Self> {
+        let received = room_key::read_libolm_pickle(room_id, pickle, pickle_key)?;
+        Ok(Self::new(received, Origin::unproven(sender_key, sender_user_id)))
+    }
+
+    fn new(received: ReceivedKey, origin: Origin) -> Self {
+        let ReceivedKey { room_id, session_id, session, shared_history } = received;
+        let ratchet = match origin.source {
+            Source::OwnOutbound | Source::Direct => KnownRatchet::signed(session),
+            Source::Export => KnownRatchet::unsigned(session),
+        };
+        let claim = Claim {
+            source: origin.source,
+            sender_key: origin.sender_key,
+            owner_user_id: origin.owner_user_id,
+            fingerprint_key: origin.fingerprint.key().or(origin.claimed_fingerprint),
+            fingerprint: origin.fingerprint.status(),
+            shared_history,
+        };
+        Self { room_id, session_id, ratchet, claim }
     }
 }
 
@@ -181,21 +224,5 @@ impl Origin {
             fingerprint: Fingerprint::Unknown,
             claimed_fingerprint: None,
         }
-    }
-
-    fn into_claim(self, received: ReceivedKey) -> (KnownRatchet, Claim) {
-        let ratchet = match self.source {
-            Source::OwnOutbound | Source::Direct => KnownRatchet::signed(received.session),
-            Source::Export => KnownRatchet::unsigned(received.session),
-        };
-        let claim = Claim {
-            source: self.source,
-            sender_key: self.sender_key,
-            owner_user_id: self.owner_user_id,
-            fingerprint_key: self.fingerprint.key().or(self.claimed_fingerprint),
-            fingerprint: self.fingerprint.status(),
-            shared_history: received.shared_history,
-        };
-        (ratchet, claim)
     }
 }

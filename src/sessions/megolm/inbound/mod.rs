@@ -20,7 +20,6 @@ use crate::base::identifiers::{RoomId, UserId};
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::device_keys::MEGOLM_ALGORITHM;
-use crate::sessions::megolm::room_key::ReceivedKey;
 use crate::sessions::olm::FingerprintKey;
 use crate::store::{Live, RecordKey, RecordPrefix, Taken, Transaction};
 
@@ -28,6 +27,7 @@ pub use batch::decrypt_room_events;
 use claims::Claim;
 pub use decrypt::Decrypted;
 pub(crate) use import::Arrival;
+pub use import::ArrivingSession;
 pub use list::{SessionInfo, list_sessions};
 use record::InboundState;
 
@@ -121,12 +121,12 @@ impl InboundMegolmSession {
     fn find(
         account: &Arc<Account>,
         tx: &mut Transaction<'_>,
-        key: &ReceivedKey,
+        room_id: &RoomId,
+        session_id: &str,
         opened_for: Option<&UserId>,
     ) -> Result<(Self, Option<Taken<InboundState>>)> {
         loop {
-            let session =
-                Self::named(account, key.room_id.clone(), &key.session_id, opened_for.cloned());
+            let session = Self::named(account, room_id.clone(), session_id, opened_for.cloned());
             match tx.find(&session.shared, |records| record::load(&session, records)) {
                 // At this moment: it is forgotten by now, and named anew.
                 Err(E2eeError::NotFound { .. }) if session.shared.is_erased() => {}

@@ -86,6 +86,17 @@ class InboundMegolmSessionTest {
     }
 
     @Test
+    fun `the sessions of a key export are imported in one call`() {
+        val room = InRoom()
+        val laptop = Device(BOB, "LAPTOP")
+        val report = parse(laptop.account.importSessions("[${room.inbound.exportAt()}, {}]"))
+        assertEquals("1", report.text("imported"))
+        assertEquals("1", report.text("failed", 0, "index"))
+        val id = room.inbound.sessionId()
+        assertEquals(id, InboundMegolmSession.fromStorage(laptop.account, ROOM, id).sessionId())
+    }
+
+    @Test
     fun `a session that is erased is gone for every handle`() {
         val room = InRoom()
         val again = InboundMegolmSession.fromStorage(room.bob.account, ROOM, room.inbound.sessionId())

@@ -1,50 +1,27 @@
-//! All sessions of a libolm account in one call: in chunks, each committed as a whole, so that
-//! what is done stays done, and so that the same call again finishes what was interrupted.
+//! All sessions of a libolm account.
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::sync::Arc;
+use std::vec::IntoIter;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::Session;
 
+use super::Report;
 use crate::base::identifiers::{RoomId, UserId};
 use crate::base::json::{self, EVENT_LIMIT};
 use crate::base::public_keys;
 use crate::error::{E2eeError, Result};
 use crate::sessions::account::Account;
 use crate::sessions::libolm_pickles;
-use crate::sessions::megolm::{Arrival, InboundMegolmSession, OutboundMegolmSession};
+use crate::sessions::megolm::{ArrivingSession, InboundMegolmSession, OutboundMegolmSession};
 use crate::sessions::olm::OlmChannel;
 use crate::store::Transaction;
 
 /// How many sessions are committed at once. All sessions with one device stay together.
 const CHUNK: usize = 1_000;
-
-/// What became of each session: the numbers and the failures together are as many as were given.
-#[derive(Debug, Default, Serialize)]
-pub struct Report {
-    /// New here.
-    pub imported: usize,
-    /// Stored before, and able to decrypt more now.
-    pub merged: usize,
-    /// Stored before, and unchanged, or erased here: such a session does not come back.
-    pub known: usize,
-    /// Olm sessions that their channel has no room for: it holds as many newer ones as it may.
-    pub surplus: usize,
-    /// What could not be imported, in the order of the list.
-    pub failed: Vec<Failure>,
-}
-
-/// One session that could not be imported.
-#[derive(Debug, Serialize)]
-pub struct Failure {
-    /// Its place in the list.
-    pub index: usize,
-    /// What is wrong with it.
-    pub error: E2eeError,
-}
 
 /// One channel's sessions, oldest first, or one Megolm session: with their places in the list.
 enum Unit {
@@ -74,60 +51,47 @@ impl Unit {
     }
 }
 
-/// Stores sessions that libolm pickled. What is wrong with one concerns it alone; the call itself
-/// fails only if the store does, and what was committed before stays.
-pub fn import_libolm_sessions(
-    account: &Arc<Account>,
-    sessions: &[&RawValue],
-    pickle_key: &[u8],
-) -> Result<Report> {
-    drop(account.enter()?);
-    let mut report = Report::default();
-    let units = read_units(sessions, &mut report);
-    let mut chunk = Vec::new();
-    let mut size = 0_usize;
-    for unit in units {
-        size = size.saturating_add(unit.sessions());
-        chunk.push(unit);
-        if size >= CHUNK {
-            import_chunk(account, std::mem::take(&mut chunk), pickle_key, &mut report)?;
-            size = 0;
-        }
+/// Sessions that libolm pickled and that are to be stored. What is wrong with one concerns it alone.
+pub struct LibolmSessions<'a> {
+    units: Peekable<IntoIter<Unit>>,
+    pickle_key: &'a [u8],
+    report: Report,
+}
+
+impl<'a> LibolmSessions<'a> {
+    /// Reads the list, and none of the pickles yet.
+    pub fn read(sessions: &[&RawValue], pickle_key: &'a [u8]) -> Self {
+        let mut report = Report::default();
+        let units = read_units(sessions, &mut report);
+        Self { units: units.into_iter().peekable(), pickle_key, report }
     }
-    import_chunk(account, chunk, pickle_key, &mut report)?;
-    report.failed.sort_by_key(|failure| failure.index);
-    Ok(report)
+
+    /// Whether there are more to be stored.
+    pub fn has_more(&mut self) -> bool {
+        self.units.peek().is_some()
+    }
+
+    /// Stores the next ones. The transaction is alone on its account.
+    pub fn store(&mut self, account: &Arc<Account>, tx: &mut Transaction<'_>) -> Result<()> {
+        let mut chunk = Vec::new();
+        let mut size = 0_usize;
+        while size < CHUNK
+            && let Some(unit) = self.units.next()
+        {
+            size = size.saturating_add(unit.sessions());
+            chunk.push(unit);
+        }
+        store_units(account, tx, chunk, self.pickle_key, &mut self.report)
+    }
+
+    /// What became of them, once all are committed.
+    pub fn into_report(mut self) -> Report {
+        self.report.failed.sort_by_key(|failure| failure.index);
+        self.report
+    }
 }
 
 impl Report {
-    fn count(&mut self, arrival: Arrival) {
-        let counter = match arrival {
-            Arrival::New => &mut self.imported,
-            Arrival::Merged => &mut self.merged,
-            Arrival::Known => &mut self.known,
-        };
-        *counter = counter.saturating_add(1);
-    }
-
-    /// Notes what is wrong with a session. What is wrong with the store or with the library stops
-    /// the call, so that the chunk is not committed.
-    fn fail(&mut self, index: usize, error: E2eeError) -> Result<()> {
-        match error {
-            E2eeError::StoreIo { .. }
-            | E2eeError::StoreClosed { .. }
-            // Of the store's records: see `fail_pickle`.
-            | E2eeError::Corrupt { .. }
-            | E2eeError::NewerFormat { .. }
-            | E2eeError::Forked { .. }
-            | E2eeError::Busy { .. }
-            | E2eeError::Panic { .. } => Err(error),
-            _ => {
-                self.failed.push(Failure { index, error });
-                Ok(())
-            }
-        }
-    }
-
     /// As `fail`, for an error that may be the pickle's: one of a newer libolm spoils no other.
     fn fail_pickle(
         &mut self,
@@ -137,7 +101,7 @@ impl Report {
     ) -> Result<()> {
         match error {
             E2eeError::NewerFormat { .. } if libolm_pickles::is_newer(pickle, pickle_key) => {
-                self.failed.push(Failure { index, error });
+                self.name_failed(index, error);
                 Ok(())
             }
             error => self.fail(index, error),
@@ -153,7 +117,7 @@ fn read_units(sessions: &[&RawValue], report: &mut Report) -> Vec<Unit> {
         let unit = match read_unit(index, item) {
             Ok(unit) => unit,
             Err(error) => {
-                report.failed.push(Failure { index, error });
+                report.name_failed(index, error);
                 continue;
             }
         };
@@ -206,20 +170,19 @@ fn read_unit(index: usize, item: &RawValue) -> Result<Unit> {
     }
 }
 
-/// One commit. The report counts nothing that is not on disk.
-fn import_chunk(
+fn store_units(
     account: &Arc<Account>,
+    tx: &mut Transaction<'_>,
     units: Vec<Unit>,
     pickle_key: &[u8],
     report: &mut Report,
 ) -> Result<()> {
-    let mut tx = account.begin_alone()?;
     for unit in units {
         match unit {
             Unit::Channel { user_id, identity_key, pickles } => {
                 match OlmChannel::with_partner(account, user_id, identity_key) {
                     Ok(channel) => {
-                        import_channel(&channel, &mut tx, pickles, pickle_key, report)?;
+                        import_channel(&channel, tx, pickles, pickle_key, report)?;
                     }
                     Err(error) => {
                         for (index, _) in pickles {
@@ -230,16 +193,15 @@ fn import_chunk(
             }
             Unit::Inbound(index, session) => {
                 let Inbound { room_id, sender_key, pickle, sender_user_id } = session;
-                let arrival = InboundMegolmSession::add_libolm_pickle(
-                    account,
-                    &mut tx,
+                let arriving = ArrivingSession::of_libolm_pickle(
                     room_id,
                     sender_key,
                     &pickle,
                     pickle_key,
                     sender_user_id,
                 );
-                match arrival {
+                match arriving.and_then(|arriving| InboundMegolmSession::add(account, tx, arriving))
+                {
                     Ok(arrival) => report.count(arrival),
                     Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
                 }
@@ -248,19 +210,17 @@ fn import_chunk(
                 let Outbound { room_id, pickle } = session;
                 let session = RoomId::read("room_id", &room_id).and_then(|room_id| {
                     let key = pickle_key;
-                    OutboundMegolmSession::from_libolm_pickle(
-                        account, &mut tx, room_id, &pickle, key,
-                    )
+                    OutboundMegolmSession::from_libolm_pickle(account, tx, room_id, &pickle, key)
                 });
                 match session {
-                    Ok(_) => report.count(Arrival::New),
-                    Err(E2eeError::AlreadyExists { .. }) => report.count(Arrival::Known),
+                    Ok(_) => report.count(super::Arrival::New),
+                    Err(E2eeError::AlreadyExists { .. }) => report.count(super::Arrival::Known),
                     Err(error) => report.fail_pickle(index, error, (&pickle, pickle_key))?,
                 }
             }
         }
     }
-    tx.commit()
+    Ok(())
 }
 
 fn import_channel(
