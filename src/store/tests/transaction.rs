@@ -103,6 +103,9 @@ fn reads_see_what_the_transaction_has_put_and_deleted() {
     assert_eq!(tx.read::<u32>(&gone).unwrap(), None);
     assert_eq!(tx.read::<u32>(&new).unwrap(), Some(4));
     assert!(tx.records().scan_keys(COLLECTION, &["@a:hs"]).unwrap().contains(&new));
+    let mut scanned = tx.records().scan::<u32>(COLLECTION, &["@a:hs"]).unwrap();
+    scanned.sort_by_key(|(_, value)| *value);
+    assert!(scanned == [(kept.clone(), 3), (new.clone(), 4)]);
     tx.delete(&new);
     assert!(!tx.records().scan_keys(COLLECTION, &["@a:hs"]).unwrap().contains(&new));
     tx.commit().unwrap();
