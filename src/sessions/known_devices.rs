@@ -46,7 +46,7 @@ impl<'a> KnownDevices<'a> {
     /// two keys.
     pub(crate) fn hold(account: &'a Account, tx: &mut Transaction<'_>) -> Result<Self> {
         let key = account.record_key(KNOWN_DEVICES, &[]);
-        let gate: Arc<Live<()>> = account.children().get_or_insert(&key, Live::new);
+        let gate: Arc<Live<()>> = account.live().get_or_insert(&key, Live::new);
         tx.take(&gate, |_| Ok(Some(())))?;
         Ok(Self { account, users: BTreeMap::new() })
     }

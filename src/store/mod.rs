@@ -74,7 +74,7 @@ pub struct Store {
     vault: Vault,
     live: LiveRegistry,
     /// What the accounts that are open have in memory.
-    children: Mutex<Vec<Weak<LiveRegistry>>>,
+    registries: Mutex<Vec<Weak<LiveRegistry>>>,
     clock: Mutex<Arc<dyn Clock>>,
     process: Process,
     write_backs: WriteBacks,
@@ -143,7 +143,7 @@ impl Store {
         Ok(Arc::new(Self {
             vault: Vault::open(records, user_key, random)?,
             live: LiveRegistry::new(),
-            children: Mutex::default(),
+            registries: Mutex::default(),
             clock: Mutex::new(Arc::new(SystemClock)),
             process,
             write_backs: WriteBacks::new(),
@@ -213,8 +213,8 @@ impl Store {
         let _alone = self.shutting_down.lock().unwrap_or_else(PoisonError::into_inner);
         // First of all: nothing is read into memory again from now on.
         self.shut_down.store(true, Ordering::Release);
-        for children in self.children().drain(..) {
-            children.upgrade().inspect(|children| children.retire());
+        for registry in self.registries().drain(..) {
+            registry.upgrade().inspect(|registry| registry.retire());
         }
         let written = self.write_backs.collect().and_then(|batch| self.vault.commit(batch));
         let closed = self.vault.close();
@@ -252,16 +252,16 @@ impl Store {
     }
 
     /// A registry for what is opened on an account; shutting the store down empties it.
-    pub(crate) fn new_children(&self) -> Arc<LiveRegistry> {
+    pub(crate) fn new_registry(&self) -> Arc<LiveRegistry> {
         let registry = Arc::new(LiveRegistry::new());
-        let mut children = self.children();
-        children.retain(|known| known.strong_count() > 0);
-        children.push(Arc::downgrade(&registry));
+        let mut registries = self.registries();
+        registries.retain(|known| known.strong_count() > 0);
+        registries.push(Arc::downgrade(&registry));
         registry
     }
 
-    fn children(&self) -> MutexGuard<'_, Vec<Weak<LiveRegistry>>> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    fn registries(&self) -> MutexGuard<'_, Vec<Weak<LiveRegistry>>> {
+        self.registries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -12,16 +12,16 @@ use std::sync::Arc;
 use super::live::{Live, Place};
 use crate::error::{E2eeError, Result};
 
-/// What the store has of a state.
+/// How far a state has changed since it was taken.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    /// The same.
-    Stored,
-    /// It will have the same after the commit.
+enum Progress {
+    /// It is what the store has.
+    Unchanged,
+    /// It is what the store has after the commit.
     Changed,
     /// A change began and did not come to its end.
     HalfChanged,
-    /// It will have nothing after the commit.
+    /// The store has nothing of it after the commit.
     Erased,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Home<S>(RefCell<Held<S>>);
 
 struct Held<S> {
     state: Option<Arc<S>>,
-    standing: Standing,
+    progress: Progress,
     /// The store was asked.
     is_read: bool,
     /// Somebody works on it.
@@ -62,7 +62,7 @@ impl<S> Home<S> {
         Self(RefCell::new(Held {
             is_read: state.is_some(),
             state,
-            standing: Standing::Stored,
+            progress: Progress::Unchanged,
             is_out: false,
             place: Some(place),
         }))
@@ -82,12 +82,12 @@ impl<S> Home<S> {
     /// Takes a new state, unless there is one.
     pub(super) fn create(&self, state: S) -> bool {
         let mut held = self.0.borrow_mut();
-        if held.state.is_some() || held.is_out || held.standing != Standing::Stored {
+        if held.state.is_some() || held.is_out || held.progress != Progress::Unchanged {
             return false;
         }
         held.is_read = true;
         held.state = Some(Arc::new(state));
-        held.standing = Standing::Changed;
+        held.progress = Progress::Changed;
         true
     }
 }
@@ -98,25 +98,25 @@ impl<S: 'static> States for Home<S> {
         if held.is_out {
             return Err(E2eeError::panic("a state is still being worked on"));
         }
-        check_whole(held.standing)
+        check_whole(held.progress)
     }
 
     fn note_stored(&self) {
         let mut held = self.0.borrow_mut();
-        if held.standing == Standing::Erased
+        if held.progress == Progress::Erased
             && let Some(place) = held.place.take()
         {
             place.erase();
         }
-        held.standing = Standing::Stored;
+        held.progress = Progress::Unchanged;
     }
 }
 
 impl<S> Drop for Held<S> {
     /// What is not what the store has is out of memory.
     fn drop(&mut self) {
-        if let (Some(place), Some(state), Standing::Stored) =
-            (self.place.take(), self.state.take(), self.standing)
+        if let (Some(place), Some(state), Progress::Unchanged) =
+            (self.place.take(), self.state.take(), self.progress)
         {
             place.put_back(state);
         }
@@ -128,7 +128,7 @@ impl<S> Drop for Held<S> {
 /// The fields are dropped in this order: the state has one owner whenever it is asked for.
 pub struct Taken<S: 'static> {
     state: Arc<S>,
-    standing: Standing,
+    progress: Progress,
     home: Rc<Home<S>>,
 }
 
@@ -140,9 +140,9 @@ impl<S> Taken<S> {
         }
         let Some(state) = held.state.take() else { return Ok(None) };
         held.is_out = true;
-        let standing = held.standing;
+        let progress = held.progress;
         drop(held);
-        Ok(Some(Self { state, standing, home }))
+        Ok(Some(Self { state, progress, home }))
     }
 
     /// Changes the state. If `change` fails, the transaction cannot be committed any more: the
@@ -155,29 +155,29 @@ impl<S> Taken<S> {
 
     /// As `change`, for work that leaves the state as it was if it fails.
     pub(crate) fn try_change<R>(&mut self, change: impl FnOnce(&mut S) -> Result<R>) -> Result<R> {
-        let former = self.standing;
+        let former = self.progress;
         let result = change(self.begin_change()?);
-        self.standing = if result.is_ok() { Standing::Changed } else { former };
+        self.progress = if result.is_ok() { Progress::Changed } else { former };
         result
     }
 
     /// Begins a change. Unless `finish_change` follows it, the transaction cannot be committed.
     pub(crate) fn begin_change(&mut self) -> Result<&mut S> {
-        check_whole(self.standing)?;
+        check_whole(self.progress)?;
         let state = Arc::get_mut(&mut self.state)
             .ok_or_else(|| E2eeError::panic("a state was shared outside of its transaction"))?;
-        self.standing = Standing::HalfChanged;
+        self.progress = Progress::HalfChanged;
         Ok(state)
     }
 
     /// The change that was begun is whole.
     pub(crate) fn finish_change(&mut self) {
-        self.standing = Standing::Changed;
+        self.progress = Progress::Changed;
     }
 
     /// For a state whose records are deleted in this transaction.
     pub(crate) fn erase(mut self) {
-        self.standing = Standing::Erased;
+        self.progress = Progress::Erased;
     }
 }
 
@@ -193,14 +193,14 @@ impl<S> Drop for Taken<S> {
     fn drop(&mut self) {
         let mut held = self.home.0.borrow_mut();
         held.is_out = false;
-        held.standing = self.standing;
+        held.progress = self.progress;
         held.state =
-            if self.standing == Standing::Erased { None } else { Some(Arc::clone(&self.state)) };
+            if self.progress == Progress::Erased { None } else { Some(Arc::clone(&self.state)) };
     }
 }
 
-fn check_whole(standing: Standing) -> Result<()> {
-    if standing == Standing::HalfChanged {
+fn check_whole(progress: Progress) -> Result<()> {
+    if progress == Progress::HalfChanged {
         return Err(E2eeError::store_io("an earlier change failed; the state must be read again"));
     }
     Ok(())

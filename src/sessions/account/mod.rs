@@ -50,7 +50,7 @@ pub struct Account {
 struct Shared {
     state: Arc<Live<AccountState>>,
     /// The channels and sessions of this account that are open.
-    children: Arc<LiveRegistry>,
+    live: Arc<LiveRegistry>,
     life: Life,
     /// How often more has become known of some device's fingerprint.
     fingerprints_noted: AtomicU64,
@@ -60,7 +60,7 @@ impl Shared {
     fn new(store: &Store) -> Self {
         Self {
             state: Arc::new(Live::new()),
-            children: store.new_children(),
+            live: store.new_registry(),
             life: Life::default(),
             fingerprints_noted: AtomicU64::new(0),
         }
@@ -184,8 +184,8 @@ impl Account {
         self.store.vault()
     }
 
-    pub(crate) fn children(&self) -> &LiveRegistry {
-        &self.shared.children
+    pub(crate) fn live(&self) -> &LiveRegistry {
+        &self.shared.live
     }
 
     /// A record key under this account.
@@ -345,7 +345,7 @@ impl Account {
             || matches!(record::load(&Records::of(self.vault()), &self.key), Ok(None));
         if *erased {
             self.store.live().forget(&self.key);
-            self.shared.children.retire();
+            self.shared.live.retire();
         }
         result
     }

@@ -62,7 +62,7 @@ impl OlmChannel {
     ) -> Self {
         let partner_identity_text = partner_identity_key.to_base64();
         let key = record::channel_key(account, &partner_user_id, &partner_identity_text);
-        let shared = account.children().get_or_insert(&key, Live::new);
+        let shared = account.live().get_or_insert(&key, Live::new);
         Self {
             account: Arc::clone(account),
             partner_user_id,
@@ -134,7 +134,7 @@ impl OlmChannel {
 
     /// Notes that the channel, which exists, is in use.
     fn keep(&self) {
-        self.account.children().keep(&self.key, &self.shared);
+        self.account.live().keep(&self.key, &self.shared);
     }
 
     /// Once what is changed is stored: keeps the channel in memory, and tells those who keep what it
@@ -142,7 +142,7 @@ impl OlmChannel {
     fn keep_and_note(&self, tx: &mut Transaction<'_>) {
         let (account, key, shared) = (self.account.clone(), self.key.clone(), self.shared.clone());
         tx.after_commit(move || {
-            account.children().keep(&key, &shared);
+            account.live().keep(&key, &shared);
             account.note_fingerprint();
         });
     }
@@ -262,7 +262,7 @@ impl OlmChannel {
         state.erase();
         let (account, key) = (self.account.clone(), self.key.clone());
         // Before anybody sees that it is erased: who names it anew finds a new one.
-        tx.after_commit(move || account.children().forget(&key));
+        tx.after_commit(move || account.live().forget(&key));
         Ok(())
     }
 }

@@ -89,8 +89,8 @@ fn shutting_down_and_erasing_the_account_empty_the_memory() {
         let store = Store::in_memory(&[7; 32]).unwrap();
         let account = Account::open(&store, "@a:b".into(), "A".into()).unwrap();
         let key = account.record_key("a", &["0"]);
-        let object = account.children().get_or_insert(&key, || 0);
-        account.children().keep(&key, &object);
+        let object = account.live().get_or_insert(&key, || 0);
+        account.live().keep(&key, &object);
         let kept = Arc::downgrade(&object);
         drop(object);
         assert_eq!(kept.strong_count(), 1);

@@ -117,7 +117,7 @@ impl InboundMegolmSession {
     ) -> Result<Self> {
         let (session, _) = Self::take_in(account, tx, arriving)?;
         let (account, key, shared) = (account.clone(), session.key.clone(), session.shared.clone());
-        tx.after_commit(move || account.children().keep(&key, &shared));
+        tx.after_commit(move || account.live().keep(&key, &shared));
         Ok(session)
     }
 

@@ -105,7 +105,7 @@ impl InboundMegolmSession {
         opened_for: Option<UserId>,
     ) -> Self {
         let key = record::session_key(account, &room_id, session_id);
-        let shared = account.children().get_or_insert(&key, Live::new);
+        let shared = account.live().get_or_insert(&key, Live::new);
         Self {
             account: Arc::clone(account),
             uses: replay::prefix(account, &room_id, session_id),
@@ -147,7 +147,7 @@ impl InboundMegolmSession {
 
     /// Notes that the session, which exists, is in use.
     fn keep(&self) {
-        self.account.children().keep(&self.key, &self.shared);
+        self.account.live().keep(&self.key, &self.shared);
     }
 
     /// The account that reads with it.
@@ -224,7 +224,7 @@ impl InboundMegolmSession {
         state.erase();
         let (account, key) = (self.account.clone(), self.key.clone());
         // Before anybody sees that it is erased: who names it anew finds a new one.
-        tx.after_commit(move || account.children().forget(&key));
+        tx.after_commit(move || account.live().forget(&key));
         Ok(())
     }
 }

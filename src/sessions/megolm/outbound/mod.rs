@@ -167,7 +167,7 @@ impl OutboundMegolmSession {
     fn named(account: &Arc<Account>, room_id: RoomId, session_id: &str) -> Self {
         let key = record::session_key(account, &room_id, session_id);
         let mut is_new = false;
-        let shared = account.children().get_or_insert(&key, || {
+        let shared = account.live().get_or_insert(&key, || {
             is_new = true;
             Shared::new(account, &key)
         });
@@ -201,7 +201,7 @@ impl OutboundMegolmSession {
     /// would forget that another has just become the current one.
     fn hold_room(&self, tx: &mut Transaction<'_>) -> Result<()> {
         let key = record::current_key(&self.account, &self.room_id);
-        let room: Arc<Live<()>> = self.account.children().get_or_insert(&key, Live::new);
+        let room: Arc<Live<()>> = self.account.live().get_or_insert(&key, Live::new);
         tx.take(&room, |_| Ok(Some(()))).map(drop)
     }
 
@@ -254,7 +254,7 @@ impl OutboundMegolmSession {
         state.erase();
         let (account, key) = (self.account.clone(), self.key.clone());
         // Before anybody sees that it is erased: who names it anew finds a new one.
-        tx.after_commit(move || account.children().forget(&key));
+        tx.after_commit(move || account.live().forget(&key));
         Ok(())
     }
 }
