@@ -90,16 +90,24 @@ impl Alice {
         device: &RawAccount,
         session: &mut Session,
     ) -> Result<OlmChannel> {
+        let mut tx = self.account.begin()?;
+        let (channel, event) = self.knock_in(&mut tx, user_id, device, session)?;
+        tx.commit()?;
+        event.map(|_| channel)
+    }
+
+    fn knock_in(
+        &self,
+        tx: &mut Transaction<'_>,
+        user_id: &str,
+        device: &RawAccount,
+        session: &mut Session,
+    ) -> Result<(OlmChannel, Result<String>)> {
         let content = self.message(user_id, device, session);
         let (account, known) = (&self.account, KnownPartner::default());
         let (user_id, key) = (user_id.into(), device.curve25519_key());
         self.wait(1);
-        let mut tx = account.begin()?;
-        let (channel, event) = OlmChannel::create_from_encrypted_message(
-            account, &mut tx, &user_id, key, &content, known,
-        )?;
-        tx.commit()?;
-        event.map(|_| channel)
+        OlmChannel::create_from_encrypted_message(account, tx, &user_id, key, &content, known)
     }
 
     fn new_device(&self, user_id: &str) -> OlmChannel {
@@ -303,4 +311,29 @@ fn the_last_use_of_a_channel_is_known_to_the_hour() {
     alice.clock.0.store(-1, Ordering::SeqCst);
     answer(&channel);
     assert_eq!(last_use(), first - 3_600_000);
+}
+
+// Issue 10: reads see what the transaction has changed.
+#[test]
+fn strangers_who_come_in_one_transaction_make_room_for_each_other() {
+    let (alice, mallory) = (Alice::new(), "@mallory:m.org");
+    let before: Vec<_> = (0..MOST).map(|_| alice.new_device(mallory)).collect();
+    let devices: Vec<_> = (0..MOST * 2).map(|_| RawAccount::new()).collect();
+    let mut tx = alice.account.begin().unwrap();
+    let knock = |tx: &mut Transaction<'_>, device: &RawAccount| {
+        let (channel, event) =
+            alice.knock_in(tx, mallory, device, &mut alice.session_of(device)).unwrap();
+        event.unwrap();
+        channel
+    };
+    let dropped: Vec<_> = devices.iter().map(|device| knock(&mut tx, device)).collect();
+    // What is not committed deletes nothing.
+    drop(tx);
+    assert!(!before.iter().any(is_gone) && dropped.iter().all(is_gone));
+    let mut tx = alice.account.begin().unwrap();
+    devices.iter().for_each(|device| drop(knock(&mut tx, device)));
+    tx.commit().unwrap();
+    assert_eq!(alice.of(mallory).len(), MOST);
+    assert!(before.iter().all(is_gone));
+    alice.check();
 }
