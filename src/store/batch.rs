@@ -1,7 +1,7 @@
 //! Changes that are committed together.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -14,8 +14,8 @@ use crate::error::Result;
 /// Changes that are committed together: the last one of each record.
 pub(crate) struct Batch {
     pub(super) changes: Vec<Pending>,
-    /// Of sets, with what becomes of them.
-    pub(super) members: Vec<Member>,
+    /// Of sets: whether each is in from now on.
+    pub(super) members: Members,
     pub(super) durability: Durability,
     /// Where each record stands among the changes, by the short form of its key.
     places: HashMap<[u8; 16], usize>,
@@ -26,12 +26,8 @@ pub(super) struct Pending {
     pub(super) value: Value,
 }
 
-/// What becomes of one member of a set.
-pub(super) struct Member {
-    pub(super) set: &'static str,
-    pub(super) key: Vec<u8>,
-    pub(super) is_in: bool,
-}
+/// By their sets and keys.
+pub(super) type Members = BTreeMap<(&'static str, Vec<u8>), bool>;
 
 pub(super) enum Value {
     Deleted,
@@ -47,7 +43,7 @@ impl Batch {
     pub(crate) fn new() -> Self {
         Self {
             changes: Vec::new(),
-            members: Vec::new(),
+            members: Members::new(),
             durability: Durability::Relaxed,
             places: HashMap::new(),
         }
@@ -86,12 +82,12 @@ impl Batch {
     /// Puts a name into a list of a set, if it is not there. A list is in the order of its names, and
     /// a name is some texts without NUL, of which the first counts most.
     pub(crate) fn note(&mut self, list: &RecordPrefix, name: &[&str]) {
-        self.members.push(Member::new(list, name, true));
+        self.members.insert(member(list, name), true);
     }
 
     /// Takes a name out of a list, if it is there.
     pub(crate) fn unnote(&mut self, list: &RecordPrefix, name: &[&str]) {
-        self.members.push(Member::new(list, name, false));
+        self.members.insert(member(list, name), false);
     }
 
     /// What becomes of the names of a list.
@@ -99,10 +95,12 @@ impl Batch {
         &'a self,
         list: &'a RecordPrefix,
     ) -> impl Iterator<Item = (&'a [u8], bool)> + 'a {
-        let members = self.members.iter().filter(|member| member.set == list.collection());
-        members.filter_map(|member| {
-            member.key.strip_prefix(list.bytes()).map(|name| (name, member.is_in))
-        })
+        self.members.range((list.collection(), list.bytes().to_vec())..).map_while(
+            |((set, key), is_in)| {
+                let name = key.strip_prefix(list.bytes())?;
+                (*set == list.collection()).then_some((name, *is_in))
+            },
+        )
     }
 
     fn change(&mut self, change: Pending) {
@@ -152,11 +150,8 @@ impl Batch {
     }
 }
 
-impl Member {
-    fn new(list: &RecordPrefix, name: &[&str], is_in: bool) -> Self {
-        let key = [list.bytes(), name.join("\0").as_bytes()].concat();
-        Self { set: list.collection(), key, is_in }
-    }
+fn member(list: &RecordPrefix, name: &[&str]) -> (&'static str, Vec<u8>) {
+    (list.collection(), [list.bytes(), name.join("\0").as_bytes()].concat())
 }
 
 impl Default for Batch {

@@ -412,6 +412,18 @@ pub const STEPS: &[Step] = &[
     },
     Step {
         name: "InboundMegolmSession.erase",
+        // A message of the next 32: there are two records of messages to list.
+        prepare: |world| {
+            let session = world.bob().outbound().unwrap();
+            let mut content = String::new();
+            for _ in 0..33 {
+                content = session.encrypt("m.note", "{}").unwrap();
+            }
+            let event = json!({"event_id": "$later", "sender": BOB, "room_id": ROOM,
+                "content": v(&content)});
+            let session = world.alice().unwrap().inbound(world.note("bob's session")).unwrap();
+            session.decrypt(&event.to_string()).unwrap();
+        },
         call: |world| world.alice()?.inbound(world.note("bob's session"))?.erase(),
         done_already: "NOT_FOUND",
         ..STEP

@@ -12,7 +12,7 @@ use super::lists::{Found, LONGEST_PAGE, Place};
 use super::{LastCommit, Vault, by_collection};
 use crate::base::environment::check_not_in_callback;
 use crate::error::{E2eeError, Result};
-use crate::store::batch::{Batch, Member};
+use crate::store::batch::{Batch, Members};
 use crate::store::collections::{SETS, repeated_by};
 use crate::store::index::{self, IndexChange, MEMBER, Range};
 use crate::store::manifest::Manifest;
@@ -159,8 +159,7 @@ impl Vault {
         match self.member_keys(&prefix, prefix.bytes().to_vec(), usize::MAX) {
             Err(E2eeError::Corrupt { .. }) => self.let_go_of(set),
             keys => {
-                let out = |key| Member { set, key, is_in: false };
-                batch.members.extend(keys?.into_iter().map(out));
+                batch.members.extend(keys?.into_iter().map(|key| ((set, key), false)));
                 Ok(())
             }
         }
@@ -279,11 +278,11 @@ impl Vault {
         &'a self,
         next: &mut Manifest,
         index: &mut IndexChange<'a>,
-        members: &[Member],
+        members: &Members,
     ) -> Result<()> {
         let members = members
             .iter()
-            .map(|member| (member.set, member.key.as_slice(), member.is_in.then_some(MEMBER)));
+            .map(|((set, key), is_in)| (*set, key.as_slice(), is_in.then_some(MEMBER)));
         for (set, members) in by_collection(members) {
             let mut of_set = IndexChange::new(self.index(), index.next_node());
             match of_set.change(next.root(set).copied(), set, &members) {
