@@ -31,6 +31,8 @@ pub(super) trait States: Any {
     fn check(&self) -> Result<()>;
     /// It was committed.
     fn note_stored(&self);
+    /// There was no state, and there will be none.
+    fn is_empty(&self) -> bool;
 }
 
 /// A state that a transaction has taken, or the place for one.
@@ -109,6 +111,11 @@ impl<S: 'static> States for Home<S> {
             place.erase();
         }
         held.progress = Progress::Unchanged;
+    }
+
+    fn is_empty(&self) -> bool {
+        let held = self.0.borrow();
+        held.state.is_none() && !held.is_out && held.progress == Progress::Unchanged
     }
 }
 

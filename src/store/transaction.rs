@@ -128,7 +128,19 @@ impl<'a> Transaction<'a> {
         live: &Arc<Live<S>>,
         load: impl FnOnce(&Records<'a>) -> Result<Option<S>>,
     ) -> Result<Taken<S>> {
-        self.find(live, load)?.ok_or_else(not_found)
+        let found = self.find(live, load)?;
+        if found.is_none() {
+            self.let_go(live);
+        }
+        found.ok_or_else(not_found)
+    }
+
+    /// Gives the place of a state back where there is none.
+    fn let_go<S: 'static>(&mut self, live: &Arc<Live<S>>) {
+        let address = Arc::as_ptr(live).addr();
+        if self.taken.get(&address).is_some_and(|home| home.is_empty()) {
+            self.taken.remove(&address);
+        }
     }
 
     /// As `take`; `None` if there is no state yet. It stays so until `create`, or until this
@@ -196,7 +208,11 @@ impl<'a> Transaction<'a> {
             }
             Taken::out_of(home)?.ok_or_else(not_found)
         };
-        Ok(homes.into_iter().map(|home| home.and_then(&mut take)).collect())
+        let taken: Vec<_> = homes.into_iter().map(|home| home.and_then(&mut take)).collect();
+        for (holder, _) in holders.iter().zip(&taken).filter(|(_, taken)| taken.is_err()) {
+            self.let_go(live(holder));
+        }
+        Ok(taken)
     }
 
     /// Where this transaction has a state, from now on.

@@ -161,7 +161,7 @@ impl<'a> SessionFacts<'a> {
             room_id: &session.room_id,
             session_id: &session.session_id,
             claims: &state.claims,
-            uses: &session.uses,
+            uses: session.uses(),
             old_uses: state.old_uses.as_deref(),
         };
         (facts, &mut state.ratchet.session)

@@ -12,7 +12,7 @@ mod replay;
 mod uses;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use vodozemac::Curve25519PublicKey;
 
@@ -43,7 +43,8 @@ pub struct InboundMegolmSession {
     /// Whose claim to show, if there is one of that user.
     opened_for: Option<UserId>,
     key: RecordKey,
-    uses: RecordPrefix,
+    /// The beginning of the keys of its uses, once they are asked for: hashed once for all messages.
+    uses: OnceLock<Box<RecordPrefix>>,
     shared: Arc<Live<InboundState>>,
 }
 
@@ -108,7 +109,7 @@ impl InboundMegolmSession {
         let shared = account.live().get_or_insert(&key, Live::new);
         Self {
             account: Arc::clone(account),
-            uses: replay::prefix(account, &room_id, session_id),
+            uses: OnceLock::new(),
             room_id,
             session_id: session_id.to_owned(),
             opened_for,
@@ -137,6 +138,12 @@ impl InboundMegolmSession {
 
     fn take(&self, tx: &mut Transaction<'_>) -> Result<Taken<InboundState>> {
         tx.take(&self.shared, |records| record::load(self, records))
+    }
+
+    fn uses(&self) -> &RecordPrefix {
+        self.uses.get_or_init(|| {
+            Box::new(replay::prefix(&self.account, &self.room_id, &self.session_id))
+        })
     }
 
     /// The claim that this handle shows.
