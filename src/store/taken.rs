@@ -52,15 +52,17 @@ struct Held<S> {
 impl<S> Home<S> {
     /// Waits until nobody else has the state.
     pub(super) fn wait(live: &Arc<Live<S>>) -> Result<Self> {
-        Place::wait(Arc::clone(live)).map(Self::new)
+        let (place, state) = Place::wait(Arc::clone(live))?;
+        Ok(Self::new(place, state))
     }
 
     /// `None` if somebody else has the state, or nobody can have it any more.
     pub(super) fn without_waiting(live: &Arc<Live<S>>) -> Option<Self> {
-        Place::without_waiting(Arc::clone(live)).map(Self::new)
+        let (place, state) = Place::without_waiting(Arc::clone(live))?;
+        Some(Self::new(place, state))
     }
 
-    fn new((place, state): (Place<Arc<Live<S>>, S>, Option<Arc<S>>)) -> Self {
+    fn new(place: Place<Arc<Live<S>>, S>, state: Option<Arc<S>>) -> Self {
         Self(RefCell::new(Held {
             is_read: state.is_some(),
             state,

@@ -8,6 +8,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -165,9 +166,9 @@ impl<'a> Transaction<'a> {
         load: impl FnOnce(&Records<'a>) -> Result<Option<S>>,
     ) -> Result<Option<Taken<S>>> {
         let address = Arc::as_ptr(live).addr();
-        if !self.taken.contains_key(&address) {
+        if let Entry::Vacant(entry) = self.taken.entry(address) {
             let Some(home) = Home::without_waiting(live) else { return Ok(None) };
-            self.taken.insert(address, Rc::new(home));
+            entry.insert(Rc::new(home));
         }
         self.find(live, load)
     }
