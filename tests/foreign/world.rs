@@ -426,7 +426,6 @@ pub const STEPS: &[Step] = &[
         },
         call: |world| world.alice()?.inbound(world.note("bob's session"))?.erase(),
         done_already: "NOT_FOUND",
-        ..STEP
     },
     Step { name: "invalidate", call: |world| world.alice()?.outbound()?.invalidate(), ..STEP },
     Step { name: "shut_down", call: |world| world.alice()?.store.shut_down(), ..STEP },
