@@ -29,6 +29,7 @@ functions! {
     matrixe2ee_account_encrypt_for_devices(Handle, Str, OutStr);
     matrixe2ee_account_decrypt_room_events(Handle, Str, OutStr);
     matrixe2ee_account_list_sessions(Handle, Str, Str, i64, OutStr);
+    matrixe2ee_account_import_sessions(Handle, Str, OutStr);
     matrixe2ee_account_import_libolm_sessions(Handle, Str, *const u8, usize, OutStr);
     matrixe2ee_olm_channel_create_outbound_channel(Handle, Str, Str, OutHandle);
     matrixe2ee_olm_channel_create_from_encrypted_message(Handle, Str, Str, Str, Str, Str, OutHandle);
@@ -173,6 +174,11 @@ pub fn encrypt_for_devices(account: &Owned, items: &CStr) -> Text {
 pub fn decrypt_room_events(account: &Owned, events: &CStr) -> Text {
     let events = events.as_ptr();
     text(|out| unsafe { matrixe2ee_account_decrypt_room_events(account.0, events, out, NO_ERROR) })
+}
+
+pub fn import_sessions(account: &Owned, sessions: &CStr) -> Text {
+    let sessions = sessions.as_ptr();
+    text(|out| unsafe { matrixe2ee_account_import_sessions(account.0, sessions, out, NO_ERROR) })
 }
 
 pub fn import_libolm_sessions(account: &Owned, sessions: &CStr, pickle_key: &[u8]) -> Text {

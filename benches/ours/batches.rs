@@ -56,15 +56,15 @@ pub fn all_good(answers: &Text, name: &str, count: usize) {
     assert!(answers.iter().all(|answer| answer.get(name).is_some()));
 }
 
-/// One call and one commit for each key.
+/// One call for all keys.
 pub fn import_keys(task: &Task, place: &Place) -> f64 {
     let alice = place.alice();
-    let mut timer = Timer::default();
-    let count = place.count(task.count, 2000);
-    for export in task.read("exports.json").as_array().unwrap().iter().take(count) {
-        let export = c(&export.to_string());
-        timer.time(|| c_abi::exported(&alice, &export));
-    }
-    // The mean: that the last keys cost no more than the first ones belongs to it.
-    timer.of_disk()
+    let exports = task.read("exports.json");
+    let exports = exports.as_array().unwrap();
+    let exports = &exports[..exports.len().min(place.count(task.count, 2000))];
+    let list = c(&serde_json::to_string(exports).unwrap());
+    let (each, report) = together(exports.len(), || c_abi::import_sessions(&alice, &list));
+    let report: Value = serde_json::from_slice(report.to_bytes()).unwrap();
+    assert_eq!(report["imported"], exports.len());
+    each
 }
