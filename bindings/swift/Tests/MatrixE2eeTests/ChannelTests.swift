@@ -43,7 +43,11 @@ final class ChannelTests: XCTestCase {
             account: alice.account, partnerUserId: bob.userId,
             partnerIdentityKey: bob.account.identityKey())
         XCTAssertEqual(try stored.sessionCount(), 2)
+        let listed = list(try alice.account.listChannels(limit: 1))
+        XCTAssertEqual(listed.map { $0["user_id"] as? String }, [bob.userId])
+        XCTAssertEqual(try alice.account.listChannels(after: bob.account.identityKey()), "[]")
         try channel.erase()
+        XCTAssertEqual(try alice.account.listChannels(), "[]")
         expect("NOT_FOUND", try stored.sessionCount())
     }
 

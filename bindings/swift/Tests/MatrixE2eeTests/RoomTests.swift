@@ -79,7 +79,6 @@ final class RoomTests: XCTestCase {
         XCTAssertEqual(words(try own.decrypt(event: text(first))), "before")
         XCTAssertEqual(list(try again.account.listSessions(roomId: room)).count, 1)
         XCTAssertEqual(try again.account.listSessions(after: sessionId, limit: 5), "[]")
-        XCTAssertEqual(list(try again.account.listChannels(limit: 1)).count, 1)
         try own.erase()
         XCTAssertEqual(try again.account.listSessions(), "[]")
     }
