@@ -135,10 +135,10 @@ static void an_exception_inside_a_store_is_the_cause_of_an_error() {
                          Store::foreign(std::make_unique<MapStore>(place), KEY));
     }
     const Store store = Store::foreign(std::make_unique<MapStore>(place), KEY);
-    // The account is read, sessions are looked for, one is written.
+    // The account is read, all records are looked at, a session is written.
     const auto all = [&] {
       const Account account = Account::open(store, "@alice:example.org", "ALICE");
-      account.list_sessions();
+      store.problems();
       OutboundMegolmSession::create(account, ROOM);
     };
     place.before = [&](const char *what) {

@@ -140,8 +140,8 @@ def test_its_sessions_are_listed_of_one_room_or_of_all(room):
         account.list_sessions(limit=0)
 
 
-def test_its_channels_are_listed_page_by_page(room):
-    account = room.bob.account
+def test_its_channels_are_listed_page_by_page(pair):
+    account = pair.bob.account
     [channel] = account.list_channels(limit=1)
     assert channel["user_id"] == ALICE
     assert channel["session_count"] == 1

@@ -88,10 +88,10 @@ class AccountTest {
 
     @Test
     fun `its channels are listed page by page`() {
-        val room = InRoom()
-        val channels = parseList(room.bob.account.listChannels(limit = 1u))
+        val pair = Connected()
+        val channels = parseList(pair.bob.account.listChannels(limit = 1u))
         assertEquals(ALICE, channels.text(0, "user_id"))
-        assertEquals("[]", room.bob.account.listChannels(after = channels.text(0, "identity_key")))
+        assertEquals("[]", pair.bob.account.listChannels(after = channels.text(0, "identity_key")))
     }
 
     @Test
