@@ -43,6 +43,7 @@ pub fn decrypt(task: &Task, place: &Place) -> f64 {
 /// A page of those sessions, wherever it begins: what each session in it costs.
 pub fn list_page(task: &Task, place: &Place) -> f64 {
     const PAGES: usize = 20;
+    let on_a_page = task.count.min(1_000);
     let alice = place.alice();
     let sender_key = c("hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo");
     let mut ids: Vec<_> = (0..task.count)
@@ -65,8 +66,8 @@ pub fn list_page(task: &Task, place: &Place) -> f64 {
         let sessions = timer.time(|| c_abi::list_sessions(&alice, after.as_deref()));
         found += sessions.to_bytes().windows(12).filter(|text| text == b"\"session_id\"").count();
     }
-    assert!(found == PAGES * 1_000);
-    place.result(&timer) / 1_000.0
+    assert_eq!(found, PAGES * on_a_page);
+    place.result(&timer) / on_a_page as f64
 }
 
 /// What a call costs that does next to nothing.
