@@ -609,7 +609,8 @@ matrixe2ee_status matrixe2ee_store_problems(
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (key_len is not 32),
 /// INVALID_FIELD (the path names no file), ALREADY_EXISTS (the file holds
-/// something), STORE_IN_USE, STORE_CLOSED, STORE_IO.
+/// something), STORE_IN_USE, STORE_CLOSED, STORE_IO, NEWER_FORMAT (a newer version
+/// of the library has stored what this one does not know, and would leave behind).
 matrixe2ee_status matrixe2ee_store_salvage(
     const matrixe2ee_store *store,
     const char *path,
@@ -816,6 +817,9 @@ matrixe2ee_status matrixe2ee_account_decrypt_room_events(
 ///
 /// On return it is gone from disk, and every handle to any of it answers NOT_FOUND.
 /// The handles must still be freed.
+///
+/// NEWER_FORMAT, and nothing is erased, if a newer version of the library has stored
+/// what this one does not know, and would leave behind.
 matrixe2ee_status matrixe2ee_account_erase(
     const matrixe2ee_account *account,
     matrixe2ee_error **err);

@@ -147,7 +147,15 @@ fn show_typed_core(show: &dyn Fn(&str, &dyn Debug)) {
     show("typed::Transaction", &tx);
     ok(tx.commit());
     let said = raw.room_key().to_string();
-    let objects: [(&str, &dyn Debug); 9] = [
+    let (user, page) =
+        (ok(typed::UserId::read("user_id", ALICE)), ok(typed::Page::new(None, None)));
+    let keys =
+        json!({"user_id": ALICE, "device_id": "A", "keys": {"curve25519:A": key.to_base64()}});
+    let keys = serde_json::value::to_raw_value(&keys).unwrap();
+    let objects: [(&str, &dyn Debug); 12] = [
+        ("typed::UserId", &user),
+        ("typed::Page", &page),
+        ("typed::SentDevice", &ok(typed::SentDevice::read(&keys))),
         ("typed::EventContent", &ok(typed::EventContent::read(&said))),
         ("typed::Store", &store),
         ("typed::Account", &account),
@@ -163,7 +171,9 @@ fn show_typed_core(show: &dyn Fn(&str, &dyn Debug)) {
     ];
     for (what, object) in objects {
         show(what, object);
-        assert_text_free_of(&needles, what, &format!("{object:?}{object:#?}"));
+        let text = format!("{object:?}{object:#?}");
+        assert_text_free_of(&needles, what, &text);
+        assert!(![ALICE, BOB, ROOM].iter().any(|id| text.contains(id)), "{what}: {text}");
     }
 }
 

@@ -58,8 +58,15 @@ fn check(field: &str, id: &str) -> Result<()> {
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $check:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
         pub struct $name(Box<str>);
+
+        /// Without the text: what is printed tells nobody who talks to whom.
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
 
         impl $name {
             /// Reads it; `field` names where it stands, for the error.

@@ -212,6 +212,9 @@ pub unsafe extern "C" fn matrixe2ee_account_decrypt_room_events(
 ///
 /// On return it is gone from disk, and every handle to any of it answers NOT_FOUND.
 /// The handles must still be freed.
+///
+/// NEWER_FORMAT, and nothing is erased, if a newer version of the library has stored
+/// what this one does not know, and would leave behind.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_account_erase(
     account: *const matrixe2ee_account,

@@ -263,7 +263,8 @@ pub unsafe extern "C" fn matrixe2ee_store_problems(
 ///
 /// Errors: NULL_POINTER, INVALID_UTF8, INVALID_LENGTH (key_len is not 32),
 /// INVALID_FIELD (the path names no file), ALREADY_EXISTS (the file holds
-/// something), STORE_IN_USE, STORE_CLOSED, STORE_IO.
+/// something), STORE_IN_USE, STORE_CLOSED, STORE_IO, NEWER_FORMAT (a newer version
+/// of the library has stored what this one does not know, and would leave behind).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn matrixe2ee_store_salvage(
     store: *const matrixe2ee_store,

@@ -386,7 +386,8 @@ impl Account {
     /// Deletes the account and everything stored under it. Every handle on it, its channels and
     /// its sessions answers NOT_FOUND from then on.
     ///
-    /// Errors: NOT_FOUND, STORE_CLOSED, STORE_IO.
+    /// Errors: NOT_FOUND, STORE_CLOSED, STORE_IO, NEWER_FORMAT (a newer version of the library has
+    /// stored what this one does not know, and would leave behind).
     pub fn erase(&self) -> Result<()> {
         self.core.erase()
     }

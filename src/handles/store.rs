@@ -130,7 +130,8 @@ impl Store {
     /// `path`: the new file, which must not exist or be empty. `key`: 32 random bytes.
     ///
     /// Errors: INVALID_LENGTH, INVALID_FIELD (the path names no file), ALREADY_EXISTS (the file
-    /// holds something), STORE_IN_USE, STORE_CLOSED, STORE_IO.
+    /// holds something), STORE_IN_USE, STORE_CLOSED, STORE_IO, NEWER_FORMAT (a newer version of the
+    /// library has stored what this one does not know, and would leave behind).
     pub fn salvage(&self, path: &str, key: Vec<u8>) -> Result<()> {
         self.core.salvage(path, &Zeroizing::new(key))
     }

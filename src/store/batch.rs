@@ -139,12 +139,6 @@ impl Batch {
         self.changes.iter().filter(is_there).map(|change| change.key.clone())
     }
 
-    /// Lets the commit return before the changes are synced to disk. Only for
-    /// batches without anything that keeps a key from being used twice.
-    pub(crate) fn relaxed(&mut self) {
-        self.durability = Durability::Relaxed;
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.members.is_empty()
     }

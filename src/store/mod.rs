@@ -40,14 +40,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 pub(crate) use batch::{Batch, Sealed};
 pub use foreign::{StoreBackend, StoreChange, StoreEntry};
-#[allow(unused_imports)] // Until the rooms above use them.
 pub use life::Access;
 pub(crate) use life::Life;
 pub(crate) use live::Live;
-#[allow(unused_imports)]
 pub(crate) use record_key::{RecordKey, RecordPrefix};
-#[allow(unused_imports)]
-pub(crate) use record_store::{Change, Durability, Entry, RecordStore};
+pub(crate) use record_store::RecordStore;
+#[cfg(test)]
+pub(crate) use record_store::{Change, Durability, Entry};
 pub(crate) use records::Records;
 pub(crate) use registry::LiveRegistry;
 pub use taken::Taken;

@@ -1,4 +1,6 @@
-//! Lists of what is stored under an account, in pages (issue 10).
+//! Lists of what is stored under an account, in pages.
+
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 
@@ -13,10 +15,16 @@ const LARGEST_LIMIT: u32 = 10_000;
 const LONGEST_ID: usize = 255;
 
 /// Which part of a list is asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Page<'a> {
     after: Option<&'a str>,
     limit: usize,
+}
+
+impl fmt::Debug for Page<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page").field("limit", &self.limit).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Page<'a> {

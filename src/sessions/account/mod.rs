@@ -195,9 +195,9 @@ impl Account {
         self.vault().key(collection, &all)
     }
 
-    /// To be held by every call, once: the store is usable and the account is not erased.
-    /// Public methods of the core take it; what they call does not, for a second read lock in one
-    /// thread could wait for an `erase` that waits for the first.
+    /// To be held by every call, once: the store is usable and the account is not erased. A call that
+    /// reads or changes a state has it in its transaction. Twice in one thread, the second could wait
+    /// for an `erase` that waits for the first.
     pub fn enter(&self) -> Result<Access<'_>> {
         self.store.enter()?;
         self.shared.life.enter()
@@ -211,7 +211,8 @@ impl Account {
     /// As `begin`, for a call that changes many objects at once: no other call on this account or
     /// on anything of it runs meanwhile.
     pub(crate) fn begin_alone(&self) -> Result<Transaction<'_>> {
-        Ok(Transaction::new(&self.store, self.enter_alone()?))
+        self.store.enter()?;
+        Ok(Transaction::new(&self.store, self.shared.life.enter_alone()?))
     }
 
     /// As `enter`, for the end of a handle, where nothing may fail or wait.
@@ -243,13 +244,6 @@ impl Account {
     /// Has an object of this account write its state back when the store is shut down.
     pub(crate) fn add_write_back(&self, object: Weak<dyn WriteBack>) {
         self.store.add_write_back(object);
-    }
-
-    /// As `enter`, for a call that changes many objects at once: no other call on this account or
-    /// on anything of it runs while this is held.
-    pub(crate) fn enter_alone(&self) -> Result<Access<'_>> {
-        self.store.enter()?;
-        self.shared.life.enter_alone()
     }
 
     pub(crate) fn take(&self, tx: &mut Transaction<'_>) -> Result<Taken<AccountState>> {

@@ -1,5 +1,7 @@
 //! Listing the channels of an account in the order of their identity keys.
 
+use std::fmt;
+
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,7 @@ use crate::store::{Batch, Transaction};
 const ALL: &str = "";
 
 /// A stored channel.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct ChannelInfo {
     /// The other device's user.
     pub user_id: String,
@@ -31,6 +33,12 @@ pub struct ChannelInfo {
     /// if that was before this was noted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_used_ms: Option<i64>,
+}
+
+impl fmt::Debug for ChannelInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChannelInfo").finish_non_exhaustive()
+    }
 }
 
 /// What a channel's record says that is listed.

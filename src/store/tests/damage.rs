@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::{Shared, text};
 use crate::base::environment::SystemRandom;
 use crate::error::Result;
+use crate::sessions::account::Account;
 use crate::store::collections::{self, OF_AN_ACCOUNT};
 use crate::store::record_store::RecordStore;
 use crate::store::sqlite::SqliteStore;
 use crate::store::user_key::UserKey;
 use crate::store::vault::ProblemKind;
-use crate::store::{Batch, RecordKey, Vault};
+use crate::store::{Batch, RecordKey, Store, Vault};
 
 /// How many records each collection has.
 const COUNT: usize = 40;
@@ -289,5 +290,9 @@ fn what_only_a_newer_version_knows_is_kept_and_not_dropped_by_a_salvage_or_an_er
     assert_eq!(vault.read::<u32>(&unknown).unwrap(), Some(7));
     let copy = vault.salvage(Box::new(Shared::new()), UserKey::Key(&super::KEY));
     assert_eq!(copy.unwrap_err().name(), "NEWER_FORMAT");
-    assert_eq!(vault.check_all_known().unwrap_err().name(), "NEWER_FORMAT");
+    let random = Arc::new(SystemRandom);
+    let store = Store::with_record_store(Box::new(shared), &super::KEY, random).unwrap();
+    let account = Account::open(&store, "@bob:example.org".into(), "B".into()).unwrap();
+    assert_eq!(account.erase().unwrap_err().name(), "NEWER_FORMAT");
+    assert!(account.begin().is_ok(), "nothing was erased");
 }

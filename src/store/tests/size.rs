@@ -56,9 +56,8 @@ fn fill(vault: &Vault, count: usize) {
         for number in first..count.min(first + 500) {
             let name = name(number);
             let parts = name.each_ref().map(String::as_str);
-            batch.put(&vault.key(COLLECTION, &parts), &value).unwrap();
+            batch.put_relaxed(&vault.key(COLLECTION, &parts), &value).unwrap();
         }
-        batch.relaxed();
         vault.commit(batch).unwrap();
     }
 }
@@ -67,10 +66,8 @@ fn put_one(vault: &Vault, number: usize, durable: bool) {
     let name = name(number);
     let mut batch = Batch::new();
     let key = vault.key(COLLECTION, &name.each_ref().map(String::as_str));
-    batch.put(&key, &"w".repeat(400)).unwrap();
-    if !durable {
-        batch.relaxed();
-    }
+    let value = "w".repeat(400);
+    if durable { batch.put(&key, &value) } else { batch.put_relaxed(&key, &value) }.unwrap();
     vault.commit(batch).unwrap();
 }
 

@@ -321,10 +321,9 @@ fn a_commit_draws_its_nonces_at_once_and_fails_whole_without_them() {
     let vault = Vault::open(Box::new(shared.clone()), UserKey::Key(&KEY), random.clone()).unwrap();
     let put_two = || {
         let mut batch = Batch::new();
-        batch.put(&vault.key("c", &["a"]), &1).unwrap();
+        batch.put_relaxed(&vault.key("c", &["a"]), &1).unwrap();
         batch.delete(&vault.key("c", &["c"]));
-        batch.put(&vault.key("c", &["b"]), &2).unwrap();
-        batch.relaxed();
+        batch.put_relaxed(&vault.key("c", &["b"]), &2).unwrap();
         vault.commit(batch)
     };
     put_two().unwrap();

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::lists::{Found, LONGEST_PAGE, Place};
 use super::{LastCommit, Vault, by_collection};
 use crate::base::environment::check_not_in_callback;
+use crate::base::json::{decode_base64, encode_base64};
 use crate::error::{E2eeError, Result};
 use crate::store::batch::{Batch, Members};
 use crate::store::collections::{SETS, repeated_by};
@@ -220,7 +221,8 @@ impl Vault {
             return Ok(Built::All);
         }
         let place = name.split_once('\0').and_then(|(from, after)| {
-            Some(Place { from: from_hex(from)?, after: from_hex(after)? })
+            let read = |text| decode_base64(BUILT, text).ok();
+            Some(Place { from: read(from)?, after: read(after)? })
         });
         place.map(Built::UpTo).ok_or_else(|| index::damaged_index(of.set))
     }
@@ -233,7 +235,7 @@ impl Vault {
     ) -> Result<()> {
         let (mut batch, records) = (Batch::new(), repeated_by(of.set));
         let list = self.list(of, BUILT);
-        let name_of = |place: &Place| [to_hex(&place.from), to_hex(&place.after)];
+        let name_of = |place: &Place| [&place.from, &place.after].map(encode_base64);
         if let Some(place) = &place {
             batch.unnote(&list, &name_of(place).each_ref().map(String::as_str));
         }
@@ -253,7 +255,6 @@ impl Vault {
             Some(next) => batch.note(&list, &name_of(&next).each_ref().map(String::as_str)),
             None => batch.note(&list, &[]),
         }
-        batch.relaxed();
         self.commit(batch)
     }
 
@@ -314,14 +315,4 @@ impl Vault {
         }
         Ok(lost)
     }
-}
-
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    rest.is_empty().then(|| pairs.iter().map(byte).collect()).flatten()
 }

@@ -1,5 +1,7 @@
 //! Listing the inbound sessions of an account in the order of their IDs: all, and those of a room.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::InboundMegolmSession;
@@ -15,7 +17,7 @@ use crate::store::{Batch, Transaction};
 const ALL: &str = "";
 
 /// A stored inbound session, without its key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct SessionInfo {
     /// The room.
     pub room_id: String,
@@ -30,6 +32,12 @@ pub struct SessionInfo {
     pub first_known_index: u32,
     /// Whether the key came over Olm from the device of `sender_key`, or is our own.
     pub authenticated: bool,
+}
+
+impl fmt::Debug for SessionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionInfo").finish_non_exhaustive()
+    }
 }
 
 /// The names in a session's record.

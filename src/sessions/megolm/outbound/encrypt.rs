@@ -32,7 +32,7 @@ struct Plaintext<'a> {
 }
 
 /// The content of an `m.room.encrypted` event.
-#[derive(Debug, serde::Serialize)]
+#[derive(serde::Serialize)]
 pub struct EncryptedEvent<'a> {
     algorithm: &'static str,
     sender_key: &'a str,
@@ -46,6 +46,12 @@ pub struct EncryptedEvent<'a> {
 impl fmt::Debug for EventContent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventContent").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for EncryptedEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EncryptedEvent").finish_non_exhaustive()
     }
 }
 

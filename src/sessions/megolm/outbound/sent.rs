@@ -1,5 +1,7 @@
 //! What was sent to whom (M8, D33).
 
+use std::fmt;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -13,11 +15,16 @@ use crate::error::{E2eeError, Result};
 use crate::store::Transaction;
 
 /// A device that is reported to have been sent something.
-#[derive(Debug)]
 pub struct SentDevice {
     user_id: UserId,
     device_id: String,
     identity_key: [u8; 32],
+}
+
+impl fmt::Debug for SentDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentDevice").finish_non_exhaustive()
+    }
 }
 
 impl OutboundMegolmSession {

@@ -1,4 +1,4 @@
-//! A room's session ends when the room gets another one (issue 10, 1).
+//! A room's session ends when the room gets another one.
 //!
 //! Its shares are deleted: there is one for each device of the room, and nobody else needs them.
 //! Whom the key must not reach any more cannot be judged without them, so the session has expired
