@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::Shared;
 use super::manifest::Failing;
@@ -193,7 +194,8 @@ fn a_try_that_fails_leaves_the_state_and_the_transaction_as_they_were() {
     let failed: Result<()> = state.try_change(|_| Err(E2eeError::invalid_message("no")));
     assert_eq!(name(failed), "INVALID_MESSAGE");
     drop(state);
-    tx.commit().unwrap();
+    drop(tx);
+    // Nothing has to be read anew for it.
     let mut tx = world.begin();
     let mut state = tx.take(&live, unread).unwrap();
     state.try_change(add_one).unwrap();
@@ -286,18 +288,26 @@ fn many_threads_never_see_each_other_halfway() {
 
 #[test]
 fn waiting_threads_all_learn_that_a_state_was_erased() {
-    let world = World::new();
-    let live = Arc::new(Live::new());
+    let (world, live) = (Arc::new(World::new()), Arc::new(Live::new()));
     let mut tx = world.begin();
     tx.take(&live, value(1)).unwrap().erase();
-    std::thread::scope(|scope| {
-        let waiting: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| name(world.begin().take(&live, value(1))))).collect();
-        tx.commit().unwrap();
-        for thread in waiting {
-            assert_eq!(thread.join().unwrap(), "NOT_FOUND");
-        }
-    });
+    let (tell, told) = channel();
+    let (say, said) = channel();
+    for _ in 0..4 {
+        let (world, live, tell, say) = (world.clone(), live.clone(), tell.clone(), say.clone());
+        std::thread::spawn(move || {
+            tell.send(()).unwrap();
+            say.send(name(world.begin().take(&live, value(1)))).unwrap();
+        });
+    }
+    (0..4).for_each(|_| told.recv().unwrap());
+    // They wait by now, or will not have to.
+    (0..1000).for_each(|_| std::thread::yield_now());
+    tx.commit().unwrap();
+    for _ in 0..4 {
+        let answer = said.recv_timeout(Duration::from_secs(30)).expect("a thread waits for ever");
+        assert_eq!(answer, "NOT_FOUND");
+    }
 }
 
 #[test]
@@ -375,4 +385,41 @@ fn what_somebody_else_has_is_not_waited_for() {
     assert_eq!(tx.try_find(&live, unread).unwrap().map(|state| *state), Some(1));
     drop(tx);
     assert_eq!(other.try_find(&live, unread).unwrap().map(|state| *state), Some(1));
+}
+
+#[test]
+fn an_error_that_leaves_something_to_store_is_answered_once_that_is_stored() {
+    let world = World::new();
+    let live = Arc::new(Live::new());
+    let refused = || -> Result<()> { Err(E2eeError::invalid_message("discarded")) };
+    let mut tx = world.begin();
+    tx.take(&live, value(1)).unwrap().change(add_one).unwrap();
+    tx.put(&world.key("a"), &2_u32).unwrap();
+    assert_eq!(name(tx.finish(refused())), "INVALID_MESSAGE");
+    assert_eq!(world.stored("a"), Some(2));
+    // One that has left a change half done is answered, too, and nothing is stored.
+    let mut tx = world.begin();
+    tx.put(&world.key("a"), &3_u32).unwrap();
+    let failed = tx.take(&live, unread).unwrap().change(|_| refused());
+    assert_eq!(name(tx.finish(failed)), "INVALID_MESSAGE");
+    assert_eq!(world.stored("a"), Some(2));
+    // The commit's own error counts more: nobody may take the first for done.
+    let mut tx = world.begin();
+    tx.put(&world.key("a"), &3_u32).unwrap();
+    world.fail.store(1, Ordering::SeqCst);
+    assert_eq!(name(tx.finish(refused())), "STORE_IO");
+}
+
+#[test]
+fn nobody_waits_for_a_state_that_was_looked_for_and_is_not_there() {
+    let world = World::new();
+    let lives = [Arc::new(Live::new()), Arc::new(Live::new())];
+    let mut tx = world.begin();
+    assert_eq!(name(tx.take(&lives[0], nothing)), "NOT_FOUND");
+    let found = tx.take_all(&[1_usize], |at| &lives[*at], |_, records| nothing(records)).unwrap();
+    assert_eq!(found.into_iter().map(name).collect::<Vec<_>>(), ["NOT_FOUND"]);
+    let mut other = world.begin();
+    for live in &lives {
+        assert!(other.try_find(live, value(1)).unwrap().is_some());
+    }
 }
